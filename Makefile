@@ -1,0 +1,35 @@
+# `make demo` does the main job, `make test` checks the package; both set up a virtual environment.
+PYTHON ?= python3
+SEED ?= 0
+OUT ?= runs/demo
+BIN := .venv/bin
+
+.PHONY: demo test test-all check install
+demo: .venv/installed
+	$(BIN)/noiseproof demo --seed $(SEED) --out $(OUT)
+
+test: .venv/installed-dev
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-all: .venv/installed-dev
+	$(BIN)/pytest -n 2
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+install: .venv/installed
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/pip pyproject.toml
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet "pip>=25.1"
+	$(BIN)/pip install --quiet --group dev
+	touch $@

@@ -1,0 +1,1 @@
+"""Corruptions of images: pure functions of one image, a severity and a key."""

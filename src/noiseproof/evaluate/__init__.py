@@ -1,0 +1,1 @@
+"""The protocol: tuning of rivals, paired comparison, statistics, metrics."""

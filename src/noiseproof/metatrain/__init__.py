@@ -1,0 +1,1 @@
+"""Meta-training: gradient estimators and the outer loop."""

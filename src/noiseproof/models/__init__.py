@@ -1,0 +1,1 @@
+"""Classifiers as pairs of pure functions."""

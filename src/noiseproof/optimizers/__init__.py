@@ -1,0 +1,1 @@
+"""What trains a classifier: learned rules and hand-designed rivals."""

@@ -1,0 +1,1 @@
+"""Inner problems: a classifier, its data and the loss that judges it."""

@@ -1,0 +1,155 @@
+"""The interfaces. Every part of the package is a value of one of these types.
+
+A component is a NamedTuple of pure functions, a state a NamedTuple of arrays. Keys are
+`jax.random.key` values and always the last positional argument. Data travel as arguments,
+never in closures.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
+
+Params: TypeAlias = Any
+"""A pytree of float arrays: the weights of a classifier."""
+
+Theta: TypeAlias = Any
+"""A pytree of float arrays: the weights of a learned optimizer."""
+
+Layout: TypeAlias = Any
+"""A pytree of the structure of the classifier's params whose leaves are `TensorRole`s."""
+
+Image: TypeAlias = Float[Array, "height width channels"]
+"""One image, float in [0, 1] (outside it only after an unclipped corruption)."""
+
+Severity: TypeAlias = int | float | Int[Array, ""] | Float[Array, ""]
+"""How strong a named corruption is, 1 (weakest) to 5."""
+
+Corruption: TypeAlias = Callable[[Image, Severity, PRNGKeyArray], Image]
+"""`(image, severity, key) -> image`: a named corruption with five severities."""
+
+ImageTransform: TypeAlias = Callable[[Image, PRNGKeyArray], Image]
+"""`(image, key) -> image`: a corruption of one fixed strength, or an augmentation."""
+
+Optimizer: TypeAlias = optax.GradientTransformationExtraArgs
+"""What trains a classifier. Hand-designed and learned optimizers are both one."""
+
+
+class Batch(NamedTuple):
+    """Labelled images, of a split or of one step.
+
+    Attributes:
+        images: `[batch height width channels]`, uint8 (0 to 255) at rest, float in [0, 1] in use.
+        labels: `[batch]`, int32, from 0.
+    """
+
+    images: Any
+    labels: Any
+
+
+class Model(NamedTuple):
+    """A classifier without mutable state.
+
+    Attributes:
+        init: `key -> params`.
+        apply: `(params, images [batch height width channels]) -> logits [batch classes]`.
+    """
+
+    init: Callable[[PRNGKeyArray], Params]
+    apply: Callable[[Params, Float[Array, "batch height width channels"]], Any]
+
+
+class Task(NamedTuple):
+    """An inner problem: a classifier, its data and what it is judged on.
+
+    Attributes:
+        init: `key -> params`.
+        loss: `(params, data, key) -> scalar`, the training loss on a fresh batch.
+        meta_loss: `(params, data, key) -> scalar`, what the outer loop minimizes; for
+            example the loss on corrupted validation images.
+        refresh: `(data, key) -> data`, draws what `meta_loss` shares between particles and
+            steps, for example a pool of freshly corrupted images; called once an outer step.
+    """
+
+    init: Callable[[PRNGKeyArray], Params]
+    loss: Callable[[Params, Any, PRNGKeyArray], Scalar]
+    meta_loss: Callable[[Params, Any, PRNGKeyArray], Scalar]
+    refresh: Callable[[Any, PRNGKeyArray], Any]
+
+
+class TensorRole(NamedTuple):
+    """Where a tensor of the classifier sits, for rules that care.
+
+    Attributes:
+        kind: `"first"`, `"hidden"`, `"readout"`, `"bias"` or `"norm"`.
+        spatial_shape: (14, 14, 1) of a first dense layer, (3, 3, 16) of a filter (height, width,
+            input channels), () where there is none.
+        depth_fraction: 0 at the input, 1 at the readout.
+    """
+
+    kind: str
+    spatial_shape: tuple[int, ...]
+    depth_fraction: float
+
+
+class LearnedOptimizer(NamedTuple):
+    """A family of optimizers indexed by `theta`.
+
+    Attributes:
+        init: `key -> theta`.
+        optimizer: `(theta, num_steps, layout) -> Optimizer`, for an inner run of `num_steps` on
+            params whose tree of `TensorRole` is `layout`.
+    """
+
+    init: Callable[[PRNGKeyArray], Theta]
+    optimizer: Callable[[Theta, Any, Layout], Optimizer]
+
+
+class Recipe(NamedTuple):
+    """How a classifier is trained: the optimizer, and the two things that optax cannot say.
+
+    Attributes:
+        optimizer: An optax transformation, learned or hand-designed.
+        perturb: `(params, grads_fn, key) -> params`, where the gradient is taken (SAM, ASAM,
+            weight noise); the identity for most.
+        answer: `(params, optimizer_state) -> params`, the weights that are judged (iterate
+            averages); the params themselves for most.
+    """
+
+    optimizer: Optimizer
+    perturb: Callable[[Params, Callable[[Params], Params], PRNGKeyArray], Params] = (
+        lambda params, _grads_fn, _key: params
+    )
+    answer: Callable[[Params, Any], Params] = lambda params, _state: params
+
+
+class MetaEstimate(NamedTuple):
+    """What one outer step learned about `theta`.
+
+    Attributes:
+        gradient: Pytree like `theta`, an estimate of the gradient of the meta-loss.
+        meta_loss: Scalar, the mean meta-loss of the particles that did not diverge.
+        signal_to_noise: Scalar, norm of the mean gradient over the standard error of that mean
+            across pairs (root of the summed squares); about 1 when there is no signal.
+        diverged_share: Scalar in [0, 1], the share of particles whose loss was not finite.
+    """
+
+    gradient: Theta
+    meta_loss: Scalar
+    signal_to_noise: Scalar
+    diverged_share: Scalar
+
+
+class GradientEstimator(NamedTuple):
+    """A way to estimate the gradient of the meta-loss with respect to `theta`.
+
+    Attributes:
+        init: `(theta, data, key) -> state`, starts the inner runs.
+        estimate: `(theta, state, data, key) -> (MetaEstimate, state)`.
+        num_inner_steps: Inner steps, over all particles, that one `estimate` takes.
+    """
+
+    init: Callable[[Theta, Any, PRNGKeyArray], Any]
+    estimate: Callable[[Theta, Any, Any, PRNGKeyArray], tuple[MetaEstimate, Any]]
+    num_inner_steps: int

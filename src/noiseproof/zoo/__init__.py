@@ -1,0 +1,1 @@
+"""Learned optimizers that ship with the package."""
