@@ -1,0 +1,139 @@
+"""Paired comparison of two optimizers over seeds, and many comparisons at once.
+
+Under one seed every optimizer meets the same initial weights, batches and corrupted images, so
+that the difference within a seed is free of what the seeds have in common. Its mean over seeds is
+judged by Student's t; several corruptions together by Holm's step-down rule (S. Holm, A simple
+sequentially rejective multiple test procedure, Scandinavian Journal of Statistics, 1979); a whole
+suite of corruptions by the sign test.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+
+class Interval(NamedTuple):
+    """A mean and its t interval.
+
+    Attributes:
+        mean: Mean of the values, in their unit.
+        low: Lower end of the interval; NaN when `n` is 1.
+        high: Upper end of the interval; NaN when `n` is 1.
+        n: How many values there were.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+class PairedTest(NamedTuple):
+    """The mean of differences within pairs, and how far from zero it is.
+
+    Attributes:
+        interval: Mean difference, first minus second, with its t interval.
+        p_value: Two-sided p value of a difference of zero; NaN when there is one pair.
+    """
+
+    interval: Interval
+    p_value: float
+
+
+def mean_interval(values: Float[np.ndarray, " seeds"], *, level: float = 0.95) -> Interval:
+    """The mean of `values` and its Student t interval.
+
+    Without variance the interval is the mean itself; one value alone has no interval (NaN).
+
+    Args:
+        values: One value per seed, finite.
+        level: The share of such intervals that hold the true mean, between 0 and 1.
+
+    Raises:
+        ValueError: `values` is empty or not finite, or `level` is not between 0 and 1.
+    """
+    if values.size == 0 or not np.isfinite(values).all():
+        raise ValueError(f"values must be one or more finite numbers, got {values.tolist()}.")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, got {level}.")
+    values = values.astype(np.float64)
+    mean, n = float(values.mean()), values.size
+    if n == 1:
+        return Interval(mean, float("nan"), float("nan"), 1)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * _standard_error(values)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def paired_test(
+    first: Float[np.ndarray, " seeds"],
+    second: Float[np.ndarray, " seeds"],
+    *,
+    level: float = 0.95,
+) -> PairedTest:
+    """Compare two optimizers over the same seeds, in the same order.
+
+    Where all differences are equal, the p value is 1 if they are zero and else 0.
+
+    Args:
+        first: One value per seed.
+        second: One value per seed, seeds as in `first`.
+        level: As in `mean_interval`.
+
+    Raises:
+        ValueError: A value is not finite, there is none, or `level` is not between 0 and 1.
+    """
+    differences = first.astype(np.float64) - second.astype(np.float64)
+    interval = mean_interval(differences, level=level)
+    error = _standard_error(differences)
+    if interval.n == 1:
+        return PairedTest(interval, float("nan"))
+    if error == 0:
+        return PairedTest(interval, 1.0 if interval.mean == 0 else 0.0)
+    return PairedTest(interval, float(2 * stats.t.sf(abs(interval.mean) / error, interval.n - 1)))
+
+
+def holm(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
+    """Adjust p values of several tests so that the chance of any false finding is bounded.
+
+    The k-th smallest of m (from 0) is multiplied by m - k; none may fall below a smaller one's
+    adjusted value, nor exceed 1. A NaN (a test that could not be made) stays NaN, yet counts
+    among the m: not to know is no ground for judging the others more mildly.
+
+    Raises:
+        ValueError: A p value is outside [0, 1].
+    """
+    if ((p_values < 0) | (p_values > 1)).any():
+        raise ValueError(f"p_values must be in [0, 1], got {p_values.tolist()}.")
+    order = np.argsort(p_values)  # NaN last, where it raises no other
+    stepped = p_values[order].astype(np.float64) * np.arange(p_values.size, 0, -1)
+    adjusted = np.empty(p_values.size)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return adjusted
+
+
+def sign_test(differences: Float[np.ndarray, " corruptions"]) -> float:
+    """The two-sided p value of as many, or more, differences of one sign if both were as likely.
+
+    Zeros say nothing about the sign and are left out; with nothing left the p value is 1.
+
+    Args:
+        differences: One per corruption, finite.
+
+    Raises:
+        ValueError: A difference is not finite.
+    """
+    if not np.isfinite(differences).all():
+        raise ValueError(f"differences must be finite, got {differences.tolist()}.")
+    num_better, num_worse = int((differences > 0).sum()), int((differences < 0).sum())
+    if num_better + num_worse == 0:
+        return 1.0
+    return float(stats.binomtest(num_better, num_better + num_worse).pvalue)
+
+
+def _standard_error(values: Float[np.ndarray, " seeds"]) -> float:
+    """Of the mean; zero where all values are the same number, in spite of rounding."""
+    if values.size == 1 or (values == values[0]).all():
+        return 0.0
+    return float(values.std(ddof=1) / np.sqrt(values.size))
