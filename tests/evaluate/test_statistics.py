@@ -4,33 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from noiseproof.evaluate.statistics import holm, mean_interval, paired_test, sign_test
-
-
-def test_interval_of_known_values() -> None:
-    # Mean 3, sample variance 10/4 = 2.5, standard error sqrt(2.5/5) = sqrt(.5); the 97.5%
-    # quantile of t with 4 degrees of freedom is 2.776445 in published tables.
-    found = mean_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
-    half = 2.776445 * math.sqrt(0.5)
-    assert found.mean == 3.0
-    assert found.low == pytest.approx(3 - half, rel=1e-6)
-    assert found.high == pytest.approx(3 + half, rel=1e-6)
-    assert found.n == 5
-
-
-def test_level_widens_the_interval() -> None:
-    # 99.5% quantile of t with 4 degrees of freedom: 4.604095.
-    found = mean_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), level=0.99)
-    assert found.high - found.mean == pytest.approx(4.604095 * math.sqrt(0.5), rel=1e-6)
-
-
-def test_interval_holds_the_mean_as_often_as_it_says() -> None:
-    # A normal quantile in place of t's would hold it in 88% of samples of 5. Share of 4,000
-    # samples: standard error sqrt(.95 * .05 / 4000) = .0034, four of them .0138.
-    samples = np.random.default_rng(0).normal(size=(4000, 5))
-    intervals = [mean_interval(sample) for sample in samples]
-    share = np.mean([interval.low <= 0 <= interval.high for interval in intervals])
-    assert share == pytest.approx(0.95, abs=0.0138)
+from noiseproof.evaluate.statistics import holm, paired_test, sign_test
 
 
 def test_paired_test_is_scipys() -> None:
@@ -77,18 +51,6 @@ def test_single_precision_is_judged_in_double() -> None:
     second = np.array([0.6, 0.65, 0.7], np.float32)
     wide = paired_test(first.astype(np.float64), second.astype(np.float64))
     assert paired_test(first, second) == wide
-
-
-@pytest.mark.parametrize("values", [[], [0.5, math.nan], [math.inf]])
-def test_values_must_be_finite(values: list[float]) -> None:
-    with pytest.raises(ValueError, match="values must be one or more finite numbers"):
-        mean_interval(np.array(values, np.float64))
-
-
-@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
-def test_level_must_be_a_share(level: float) -> None:
-    with pytest.raises(ValueError, match="level must be between 0 and 1, got"):
-        mean_interval(np.array([1.0, 2.0]), level=level)
 
 
 def test_holm_by_hand() -> None:

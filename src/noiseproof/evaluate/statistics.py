@@ -13,21 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-
-class Interval(NamedTuple):
-    """A mean and its t interval.
-
-    Attributes:
-        mean: Mean of the values, in their unit.
-        low: Lower end of the interval; NaN when `n` is 1.
-        high: Upper end of the interval; NaN when `n` is 1.
-        n: How many values there were.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n: int
+from noiseproof.results import Interval, mean_interval, standard_error
 
 
 class PairedTest(NamedTuple):
@@ -40,30 +26,6 @@ class PairedTest(NamedTuple):
 
     interval: Interval
     p_value: float
-
-
-def mean_interval(values: Float[np.ndarray, " seeds"], *, level: float = 0.95) -> Interval:
-    """The mean of `values` and its Student t interval.
-
-    Without variance the interval is the mean itself; one value alone has no interval (NaN).
-
-    Args:
-        values: One value per seed, finite.
-        level: The share of such intervals that hold the true mean, between 0 and 1.
-
-    Raises:
-        ValueError: `values` is empty or not finite, or `level` is not between 0 and 1.
-    """
-    if values.size == 0 or not np.isfinite(values).all():
-        raise ValueError(f"values must be one or more finite numbers, got {values.tolist()}.")
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level}.")
-    values = values.astype(np.float64)
-    mean, n = float(values.mean()), values.size
-    if n == 1:
-        return Interval(mean, float("nan"), float("nan"), 1)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * _standard_error(values)
-    return Interval(mean, mean - half, mean + half, n)
 
 
 def paired_test(
@@ -86,7 +48,7 @@ def paired_test(
     """
     differences = first.astype(np.float64) - second.astype(np.float64)
     interval = mean_interval(differences, level=level)
-    error = _standard_error(differences)
+    error = standard_error(differences)
     if interval.n == 1:
         return PairedTest(interval, float("nan"))
     if error == 0:
@@ -130,10 +92,3 @@ def sign_test(differences: Float[np.ndarray, " corruptions"]) -> float:
     if num_better + num_worse == 0:
         return 1.0
     return float(stats.binomtest(num_better, num_better + num_worse).pvalue)
-
-
-def _standard_error(values: Float[np.ndarray, " seeds"]) -> float:
-    """Of the mean; zero where all values are the same number, in spite of rounding."""
-    if values.size == 1 or (values == values[0]).all():
-        return 0.0
-    return float(values.std(ddof=1) / np.sqrt(values.size))

@@ -18,6 +18,7 @@ from noiseproof.results.files import (
     write_summary,
     write_text,
 )
+from noiseproof.results.intervals import Interval, mean_interval, standard_error
 from noiseproof.results.provenance import collect_provenance, portable_command
 from noiseproof.results.schema import (
     Comparison,
@@ -38,6 +39,7 @@ __all__ = [
     "Comparison",
     "CurvePoint",
     "Improvement",
+    "Interval",
     "Kind",
     "MetaTraining",
     "MetricsLine",
@@ -48,11 +50,13 @@ __all__ = [
     "Summary",
     "append_metrics",
     "collect_provenance",
+    "mean_interval",
     "portable_command",
     "read_curves",
     "read_metrics",
     "read_results",
     "read_summary",
+    "standard_error",
     "truncate_metrics",
     "write_curves",
     "write_results",

@@ -1,0 +1,54 @@
+"""A mean over seeds and its interval: no number is printed without its n and its spread."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+
+class Interval(NamedTuple):
+    """A mean and its t interval.
+
+    Attributes:
+        mean: Mean of the values, in their unit.
+        low: Lower end of the interval; NaN when `n` is 1.
+        high: Upper end of the interval; NaN when `n` is 1.
+        n: How many values there were.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def mean_interval(values: Float[np.ndarray, " seeds"], *, level: float = 0.95) -> Interval:
+    """The mean of `values` and its Student t interval.
+
+    Without variance the interval is the mean itself; one value alone has no interval (NaN).
+
+    Args:
+        values: One value per seed, finite.
+        level: The share of such intervals that hold the true mean, between 0 and 1.
+
+    Raises:
+        ValueError: `values` is empty or not finite, or `level` is not between 0 and 1.
+    """
+    if values.size == 0 or not np.isfinite(values).all():
+        raise ValueError(f"values must be one or more finite numbers, got {values.tolist()}.")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, got {level}.")
+    values = values.astype(np.float64)
+    mean, n = float(values.mean()), values.size
+    if n == 1:
+        return Interval(mean, float("nan"), float("nan"), 1)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * standard_error(values)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def standard_error(values: Float[np.ndarray, " seeds"]) -> float:
+    """Of the mean; zero where all values are the same number, in spite of rounding."""
+    if values.size == 1 or (values == values[0]).all():
+        return 0.0
+    return float(values.std(ddof=1) / np.sqrt(values.size))
