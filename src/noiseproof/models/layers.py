@@ -1,0 +1,158 @@
+"""Layers as dicts of arrays, and the functions that apply them.
+
+A layer is `{"weight", "bias"}`, with `"gain"` where it is normalized. A convolution is written
+in two ways that give the same numbers. On a CPU the patches are laid side by side and multiplied
+by the filter as one matrix (im2col; Chellapilla, Puri and Simard, 2006), because XLA leaves its
+fast convolution on a CPU as soon as it stands inside a loop; elsewhere XLA's own is the faster.
+Initial weights: He, Zhang, Ren and Sun, 2015, arXiv 1502.01852. Group normalization: Wu and He,
+2018, arXiv 1803.08494; with one group it is layer normalization (Ba, Kiros and Hinton, 2016,
+arXiv 1607.06450).
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+Layer = dict[str, Float[Array, "..."]]
+
+NUM_GROUPS = {"layer": 1, "group": 4}
+"""Groups of features that share a mean and a variance, by the name of the norm."""
+
+NORM_EPSILON = 1e-5
+"""Added to the variance; the value of Wu and He's published code."""
+
+
+def check_image_shape(image_shape: Sequence[int]) -> None:
+    """Raise ValueError unless `image_shape` is (height, width, channels), all positive."""
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(
+            f"image_shape must be (height, width, channels), all positive, got {image_shape}."
+        )
+
+
+def check_sizes(what: str, sizes: Sequence[int], norm: str | None) -> None:
+    """Raise ValueError unless all `sizes`, called `what`, are positive and `norm` divides them."""
+    if any(size < 1 for size in sizes):
+        raise ValueError(f"{what} must be positive, got {tuple(sizes)}.")
+    if norm is None:
+        return
+    if norm not in NUM_GROUPS:
+        raise ValueError(f"norm must be None or one of {', '.join(NUM_GROUPS)}, got {norm!r}.")
+    if any(size % NUM_GROUPS[norm] for size in sizes):
+        raise ValueError(
+            f"{what} must be multiples of {NUM_GROUPS[norm]} for norm {norm!r}, got {tuple(sizes)}."
+        )
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raise ValueError unless there are at least two classes."""
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2, got {num_classes}.")
+
+
+def check_images(images: Float[Array, "batch ..."], image_shape: Sequence[int]) -> None:
+    """Raise ValueError unless `images` is a batch of images of `image_shape`."""
+    if images.shape[1:] != tuple(image_shape):
+        raise ValueError(
+            f"images must have the shape (batch, *{tuple(image_shape)}), got {images.shape}."
+        )
+
+
+def init_layer(weight_shape: tuple[int, ...], norm: str | None, key: PRNGKeyArray) -> Layer:
+    """He-normal weights, zero bias and, with a norm, unit gain; inputs before outputs."""
+    std = math.sqrt(2 / math.prod(weight_shape[:-1]))
+    layer = {
+        "weight": std * jax.random.normal(key, weight_shape),
+        "bias": jnp.zeros(weight_shape[-1]),
+    }
+    return layer if norm is None else layer | {"gain": jnp.ones(weight_shape[-1])}
+
+
+def dense(
+    layer: Layer, features: Float[Array, "batch fan_in"], norm: str | None = None
+) -> Float[Array, "batch fan_out"]:
+    """A fully connected layer: product, norm if any, bias."""
+    return norm_and_bias(layer, features @ layer["weight"], norm)
+
+
+def convolution(
+    layer: Layer,
+    images: Float[Array, "batch height width fan_in"],
+    stride: int = 1,
+    norm: str | None = None,
+) -> Float[Array, "batch new_height new_width fan_out"]:
+    """A convolutional layer that keeps the size, divided by `stride` and rounded up."""
+    convolved = jax.lax.platform_dependent(
+        images,
+        layer["weight"],
+        cpu=partial(convolve_patches, stride=stride),
+        default=partial(convolve_native, stride=stride),
+    )
+    return norm_and_bias(layer, convolved, norm)
+
+
+def convolve_patches(
+    images: Float[Array, "batch height width fan_in"],
+    filters: Float[Array, "filter_height filter_width fan_in fan_out"],
+    *,
+    stride: int,
+) -> Float[Array, "batch new_height new_width fan_out"]:
+    """The convolution as one product of a matrix of patches with the matrix of filters."""
+    height, width, _, fan_out = filters.shape
+    padding = same_padding(images.shape, filters.shape, stride)
+    padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+    last_row = padded.shape[1] - height + 1
+    last_column = padded.shape[2] - width + 1
+    shifted = [
+        padded[:, row : row + last_row : stride, column : column + last_column : stride]
+        for row in range(height)
+        for column in range(width)
+    ]
+    return jnp.concatenate(shifted, axis=-1) @ filters.reshape(-1, fan_out)
+
+
+def convolve_native(
+    images: Float[Array, "batch height width fan_in"],
+    filters: Float[Array, "filter_height filter_width fan_in fan_out"],
+    *,
+    stride: int,
+) -> Float[Array, "batch new_height new_width fan_out"]:
+    """The convolution by XLA's own operation."""
+    return jax.lax.conv_general_dilated(
+        images,
+        filters,
+        (stride, stride),
+        same_padding(images.shape, filters.shape, stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def same_padding(
+    image_shape: tuple[int, ...], filter_shape: tuple[int, ...], stride: int
+) -> list[tuple[int, int]]:
+    """Zeros before and after rows and columns, for an output of ceil(size / stride)."""
+    pads = jax.lax.padtype_to_pads(image_shape[1:3], filter_shape[:2], (stride, stride), "SAME")
+    return [(int(before), int(after)) for before, after in pads]
+
+
+def norm_and_bias(
+    layer: Layer, features: Float[Array, "batch *space fan_out"], norm: str | None
+) -> Float[Array, "batch *space fan_out"]:
+    """Normalize and scale by the gain if there is a norm, then add the bias."""
+    if norm is not None:
+        features = layer["gain"] * standardize(features, NUM_GROUPS[norm])
+    return features + layer["bias"]
+
+
+def standardize(
+    features: Float[Array, "batch *space fan_out"], num_groups: int
+) -> Float[Array, "batch *space fan_out"]:
+    """Zero mean and unit variance over space and each group of features, per example."""
+    grouped = features.reshape(features.shape[0], -1, num_groups, features.shape[-1] // num_groups)
+    mean = grouped.mean(axis=(1, 3), keepdims=True)
+    variance = grouped.var(axis=(1, 3), keepdims=True)
+    return ((grouped - mean) * jax.lax.rsqrt(variance + NORM_EPSILON)).reshape(features.shape)

@@ -1,0 +1,63 @@
+"""A multilayer perceptron on the pixels: the classifier on which learned rules grow up."""
+
+import math
+
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from noiseproof.models.layers import (
+    check_image_shape,
+    check_images,
+    check_num_classes,
+    check_sizes,
+    dense,
+    init_layer,
+)
+from noiseproof.types import Model, Params
+
+
+def mlp(
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    hidden_sizes: tuple[int, ...] = (32,),
+    norm: str | None = None,
+) -> Model:
+    """Fully connected layers with ReLU between them.
+
+    Args:
+        image_shape: (height, width, channels) of one image.
+        num_classes: Number of logits, at least 2.
+        hidden_sizes: Units of each hidden layer; empty for a linear classifier.
+        norm: `"layer"`, `"group"` or None, before every ReLU.
+
+    Returns:
+        A model whose params are a list of layers from input to readout.
+
+    Raises:
+        ValueError: A shape or size is not positive, or `norm` is unknown or divides no size.
+    """
+    check_image_shape(image_shape)
+    check_num_classes(num_classes)
+    check_sizes("hidden_sizes", hidden_sizes, norm)
+    sizes = (math.prod(image_shape), *hidden_sizes, num_classes)
+    norms = (norm,) * len(hidden_sizes) + (None,)
+
+    def init(key: PRNGKeyArray) -> Params:
+        keys = jax.random.split(key, len(norms))
+        return [
+            init_layer((sizes[index], sizes[index + 1]), norms[index], keys[index])
+            for index in range(len(norms))
+        ]
+
+    def apply(
+        params: Params, images: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch classes"]:
+        check_images(images, image_shape)
+        *hidden, readout = params
+        features = images.reshape(images.shape[0], -1)
+        for layer in hidden:
+            features = jax.nn.relu(dense(layer, features, norm))
+        return dense(readout, features)
+
+    return Model(init, apply)
