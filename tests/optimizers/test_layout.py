@@ -1,0 +1,125 @@
+import jax
+import jax.numpy as jnp
+import pytest
+
+from noiseproof.optimizers.layout import check_layout, layout_of, roles
+from noiseproof.types import TensorRole
+
+IMAGE_SHAPE = (4, 4, 1)
+
+
+def zeros(*shape: int) -> jax.Array:
+    return jnp.zeros(shape)
+
+
+def dense_params(num_layers: int) -> dict:
+    layer = {"kernel": zeros(16, 16), "bias": zeros(16)}
+    return {"params": {f"Dense_{index}": layer for index in range(num_layers)}}
+
+
+def test_reads_a_perceptron():
+    params = [{"bias": zeros(8), "weight": zeros(16, 8)}, {"weight": zeros(8, 3)}]
+    assert layout_of(params, IMAGE_SHAPE) == [
+        {"bias": TensorRole("bias", (), 0.0), "weight": TensorRole("first", (4, 4, 1), 0.0)},
+        {"weight": TensorRole("readout", (), 1.0)},
+    ]
+
+
+def test_numbers_in_names_are_counted():
+    """Catches alphabetical order, in which Dense_10 is the third layer and Dense_9 the last."""
+    layout = layout_of(dense_params(12), IMAGE_SHAPE)["params"]
+    assert layout["Dense_0"]["kernel"].kind == "first"
+    assert layout["Dense_11"]["kernel"].kind == "readout"
+    for index in range(12):
+        assert layout[f"Dense_{index}"]["kernel"].depth_fraction == pytest.approx(index / 11)
+        assert layout[f"Dense_{index}"]["bias"].depth_fraction == pytest.approx(index / 11)
+
+
+def test_reads_unnumbered_first_names_and_slashes():
+    params = {
+        "net/linear": {"w": zeros(16, 5), "b": zeros(5)},
+        "net/linear_1": {"w": zeros(5, 5), "b": zeros(5)},
+        "net/linear_2": {"w": zeros(5, 3), "b": zeros(3)},
+    }
+    layout = layout_of(params, IMAGE_SHAPE)
+    assert [layer["w"].kind for layer in layout.values()] == ["first", "hidden", "readout"]
+    assert [layer["b"].depth_fraction for layer in layout.values()] == [0.0, 0.5, 1.0]
+
+
+def test_vectors_beside_their_weights():
+    """Catches a bias that takes the depth of its neighbor in a flat dict."""
+    params = {"w1": zeros(16, 5), "b1": zeros(5), "w2": zeros(5, 5), "b2": zeros(5)}
+    layout = layout_of([params, {"weight": zeros(5, 2), "shift": zeros(2)}], IMAGE_SHAPE)
+    assert layout[0]["w1"] == TensorRole("first", (4, 4, 1), 0.0)
+    assert layout[0]["w2"] == TensorRole("hidden", (), 0.5)
+    assert layout[0]["b1"] == TensorRole("bias", (), 0.0)
+    assert layout[0]["b2"] == TensorRole("bias", (), 0.5)
+    assert layout[1]["shift"] == TensorRole("bias", (), 1.0)
+
+
+def test_a_norm_of_its_own_goes_by_its_number():
+    """Catches modules sorted by class name, where every norm comes after every weight."""
+    filters = {f"Conv_{index}": {"kernel": zeros(3, 3, 1, 1)} for index in range(3)}
+    norms = {f"LayerNorm_{index}": {"scale": zeros(1)} for index in range(3)}
+    layout = layout_of(filters | norms | {"Dense_0": {"kernel": zeros(9, 2)}}, IMAGE_SHAPE)
+    depths = [layout[name]["scale"].depth_fraction for name in sorted(norms)]
+    assert depths == pytest.approx([0, 1 / 3, 2 / 3])
+
+
+def test_a_norm_without_number_follows_the_weight_before_it():
+    weight, norm = {"w": zeros(16, 16)}, {"scale": zeros(16)}
+    layout = layout_of([weight, norm, weight, norm, weight], IMAGE_SHAPE)
+    assert [layout[index]["scale"].depth_fraction for index in (1, 3)] == [0.0, 0.5]
+
+
+def test_filters_carry_their_spatial_shape():
+    params = [{"weight": zeros(3, 3, 1, 8)}, {"weight": zeros(3, 5, 8, 4)}, {"weight": zeros(9, 2)}]
+    assert [role.spatial_shape for role in roles(layout_of(params, IMAGE_SHAPE))] == [
+        (3, 3, 1),
+        (3, 5, 8),
+        (),
+    ]
+
+
+def test_norms_are_told_from_biases():
+    norm = {"LayerNorm_0": {"scale": zeros(8), "bias": zeros(8)}}
+    names = {"kernel": zeros(16, 8), "gamma": zeros(8), "gain_0": zeros(8), "offset": zeros(8)}
+    layout = layout_of({"Block_0": names | norm}, IMAGE_SHAPE)["Block_0"]
+    assert layout["LayerNorm_0"]["scale"].kind == "norm"
+    assert layout["LayerNorm_0"]["bias"].kind == "bias"
+    assert [layout[name].kind for name in ("gamma", "gain_0", "offset")] == ["norm", "norm", "bias"]
+
+
+def test_one_weight_is_the_first():
+    assert layout_of({"w": zeros(16, 3)}, IMAGE_SHAPE) == {"w": TensorRole("first", (4, 4, 1), 0.0)}
+
+
+def test_shapes_alone_are_enough():
+    params = dense_params(3)
+    assert layout_of(jax.eval_shape(lambda: params), IMAGE_SHAPE) == layout_of(params, IMAGE_SHAPE)
+
+
+def test_roles_come_in_leaf_order():
+    params = dense_params(11)
+    shapes = [leaf.ndim for leaf in jax.tree.leaves(params)]
+    kinds = [role.kind for role in roles(layout_of(params, IMAGE_SHAPE))]
+    assert [kind == "bias" for kind in kinds] == [rank == 1 for rank in shapes]
+
+
+def test_rejects_what_it_cannot_read():
+    with pytest.raises(ValueError, match="at least one weight of two or more axes, got none"):
+        layout_of({"bias": zeros(3)}, IMAGE_SHAPE)
+    with pytest.raises(ValueError, match=r"take the 16 values .* got 0/w of shape \(15, 3\)"):
+        layout_of([{"w": zeros(15, 3)}], IMAGE_SHAPE)
+    with pytest.raises(ValueError, match=r"must be named .* got 0/momentum; give the layout by"):
+        layout_of([{"w": zeros(16, 3), "momentum": zeros(3)}], IMAGE_SHAPE)
+
+
+def test_check_layout_compares_structures():
+    params = dense_params(2)
+    layout = layout_of(params, IMAGE_SHAPE)
+    check_layout(layout, params)
+    with pytest.raises(ValueError, match="layout must have the structure of the params"):
+        check_layout(layout_of(dense_params(3), IMAGE_SHAPE), params)
+    with pytest.raises(ValueError, match="must hold a TensorRole for each tensor, got 'first'"):
+        check_layout(jax.tree.map(lambda _: "first", params), params)
