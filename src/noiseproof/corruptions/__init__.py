@@ -1,1 +1,20 @@
-"""Corruptions of images: pure functions of one image, a severity and a key."""
+"""Corruptions of images: pure functions of one image, a severity and a key.
+
+`corrupt` applies one by name to an image or a batch; `CORRUPTIONS` holds them all, each a function
+of one image that can be vmapped, jitted and mostly differentiated; `FAMILIES` says which belong
+together. `gaussian_noise` and its like build corruptions of one free strength.
+"""
+
+from noiseproof.corruptions.apply import corrupt, quantized
+from noiseproof.corruptions.noise import gaussian_noise
+from noiseproof.corruptions.severity import NamedCorruption
+from noiseproof.corruptions.suites import CORRUPTIONS, FAMILIES
+
+__all__ = [
+    "CORRUPTIONS",
+    "FAMILIES",
+    "NamedCorruption",
+    "corrupt",
+    "gaussian_noise",
+    "quantized",
+]
