@@ -152,7 +152,8 @@ def shrink(
         return images
     area = factor**2
     shape = (len(images), height // factor, width // factor, images.shape[3])
-    total = np.full(shape, area // 2, np.uint32)
+    # Two bytes hold the sum of up to 256 pixels with half of that for rounding.
+    total = np.full(shape, area // 2, np.uint16 if area <= 256 else np.uint32)
     for row in range(factor):
         for column in range(factor):
             total += images[:, row::factor, column::factor]
