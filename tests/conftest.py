@@ -1,0 +1,80 @@
+"""Small generated files in the true formats of the data sets, for tests that read files."""
+
+import gzip
+import io
+import struct
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+
+def random_images(num_images: int, *shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (num_images, *shape), dtype=np.uint8)
+
+
+def cycled_labels(num_images: int, num_classes: int = 10) -> np.ndarray:
+    return (np.arange(num_images) % num_classes).astype(np.uint8)
+
+
+def idx_bytes(values: np.ndarray) -> bytes:
+    """An array as the content of an IDX file."""
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    return header + values.tobytes()
+
+
+def write_mnist(folder: Path, *, num_train: int = 100, num_test: int = 20, gz: bool = True) -> None:
+    """The four files of the MNIST family, images random, labels 0 to 9 in turn."""
+    folder.mkdir(parents=True)
+    for part, num_images in (("train", num_train), ("t10k", num_test)):
+        images = idx_bytes(random_images(num_images, 28, 28, seed=num_images))
+        for name, content in (
+            (f"{part}-images-idx3-ubyte", images),
+            (f"{part}-labels-idx1-ubyte", idx_bytes(cycled_labels(num_images))),
+        ):
+            path = folder / (f"{name}.gz" if gz else name)
+            path.write_bytes(gzip.compress(content) if gz else content)
+
+
+def cifar_files(num_images: int = 20) -> dict[str, bytes]:
+    """The six files of CIFAR-10, images random, labels 0 to 9 in turn."""
+    files = {}
+    for seed, name in enumerate([f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]):
+        pixels = random_images(num_images, 3072, seed=seed)
+        records = np.concatenate([cycled_labels(num_images)[:, None], pixels], axis=1)
+        files[f"{name}.bin"] = records.tobytes()
+    return files
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> None:
+    """The files in a gzip archive, in the folder that CIFAR-10's has."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+@pytest.fixture(scope="session")
+def generate() -> SimpleNamespace:
+    """The generators of this file, for tests that need broken variants."""
+    return SimpleNamespace(
+        random_images=random_images,
+        cycled_labels=cycled_labels,
+        idx_bytes=idx_bytes,
+        write_mnist=write_mnist,
+        cifar_files=cifar_files,
+        write_tar=write_tar,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with MNIST, Fashion-MNIST and CIFAR-10 of 100 training and 20 test images."""
+    folder = tmp_path_factory.mktemp("data")
+    write_mnist(folder / "mnist")
+    write_mnist(folder / "fashion-mnist", gz=False)
+    write_tar(folder / "cifar-10-binary.tar.gz", cifar_files())
+    return folder
