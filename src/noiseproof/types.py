@@ -20,6 +20,9 @@ Theta: TypeAlias = Any
 Layout: TypeAlias = Any
 """A pytree of the structure of the classifier's params whose leaves are `TensorRole`s."""
 
+Data: TypeAlias = Any
+"""A pytree of arrays: what a task's losses draw from."""
+
 Image: TypeAlias = Float[Array, "height width channels"]
 """One image, float in [0, 1] (outside it only after an unclipped corruption)."""
 
@@ -32,7 +35,7 @@ Corruption: TypeAlias = Callable[[Image, Severity, PRNGKeyArray], Image]
 ImageTransform: TypeAlias = Callable[[Image, PRNGKeyArray], Image]
 """`(image, key) -> image`: a corruption of one fixed strength, or an augmentation."""
 
-Optimizer: TypeAlias = optax.GradientTransformationExtraArgs
+Optimizer: TypeAlias = optax.GradientTransformation
 """What trains a classifier. Hand-designed and learned optimizers are both one."""
 
 

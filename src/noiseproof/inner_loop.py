@@ -1,0 +1,131 @@
+"""Inner training: the only place where an optimizer meets a task.
+
+One classifier, one seed; seeds, pairs and trials are axes of `jax.vmap` outside. A run is fixed
+by its key: initial weights, batches and the draws of a recipe are the same for every recipe
+under one key, so that differences between recipes are paired.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
+
+from noiseproof.types import Data, Params, Recipe, Task
+
+
+class InnerState(NamedTuple):
+    """A classifier in training.
+
+    Attributes:
+        params: Its weights.
+        optimizer_state: The state of the recipe's optimizer.
+        step: Steps taken.
+    """
+
+    params: Params
+    optimizer_state: Any
+    step: Int[Array, ""]
+
+
+class Run(NamedTuple):
+    """A finished run.
+
+    Attributes:
+        params: The recipe's answer, the weights that are judged.
+        losses: The training loss of every step.
+        meta_loss: Mean meta-loss over the last part of the run, nan where none was asked for.
+        diverged: Whether a training loss was not finite.
+    """
+
+    params: Params
+    losses: Float[Array, " num_steps"]
+    meta_loss: Scalar
+    diverged: Bool[Array, ""]
+
+
+def init(task: Task, recipe: Recipe, key: PRNGKeyArray) -> InnerState:
+    """A fresh classifier."""
+    params = task.init(jax.random.fold_in(key, 0))
+    return InnerState(params, recipe.optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def step(
+    task: Task, recipe: Recipe, state: InnerState, data: Data, run_key: PRNGKeyArray
+) -> tuple[InnerState, Scalar]:
+    """One training step; returns the new state and the loss before it."""
+    batch_key, perturb_key, _ = step_keys(run_key, state.step)
+    loss_and_grads = jax.value_and_grad(lambda params: task.loss(params, data, batch_key))
+    at = recipe.perturb(state.params, lambda params: loss_and_grads(params)[1], perturb_key)
+    loss, grads = loss_and_grads(at)
+    updates, optimizer_state = recipe.optimizer.update(grads, state.optimizer_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return InnerState(params, optimizer_state, state.step + 1), loss
+
+
+def step_keys(run_key: PRNGKeyArray, step: Int[Array, ""]) -> tuple[PRNGKeyArray, ...]:
+    """The keys of a step: for the batch, for the recipe, for the meta-loss after it."""
+    return tuple(jax.random.split(jax.random.fold_in(run_key, step + 1), 3))
+
+
+def advance(
+    task: Task,
+    recipe: Recipe,
+    state: InnerState,
+    data: Data,
+    num_steps: int,
+    run_key: PRNGKeyArray,
+) -> tuple[InnerState, Float[Array, " num_steps"]]:
+    """`num_steps` training steps and their losses."""
+
+    def one_step(state: InnerState, _: None) -> tuple[InnerState, Scalar]:
+        return step(task, recipe, state, data, run_key)
+
+    return jax.lax.scan(one_step, state, None, length=num_steps)
+
+
+def meta_loss(
+    task: Task, recipe: Recipe, state: InnerState, data: Data, run_key: PRNGKeyArray
+) -> Scalar:
+    """The meta-loss of the recipe's answer after the last step taken."""
+    _, _, outer_key = step_keys(run_key, state.step)
+    return task.meta_loss(recipe.answer(state.params, state.optimizer_state), data, outer_key)
+
+
+def train(
+    task: Task,
+    recipe: Recipe,
+    data: Data,
+    num_steps: int,
+    key: PRNGKeyArray,
+    *,
+    scored_share: float = 0.0,
+) -> Run:
+    """Trains one classifier from its initial weights.
+
+    Args:
+        task: The inner problem.
+        recipe: How it is trained.
+        data: The task's data, refreshed if the run is scored.
+        num_steps: Length of the run.
+        key: Fixes initial weights, batches and all draws.
+        scored_share: The last share of the run, in [0, 1], after each of whose steps the
+            meta-loss is taken; 0 scores nothing.
+    """
+    if not 0.0 <= scored_share <= 1.0:
+        raise ValueError(f"scored_share must lie in [0, 1], got {scored_share}.")
+    num_scored = round(num_steps * scored_share)
+
+    def scored_step(state: InnerState, _: None) -> tuple[InnerState, tuple[Scalar, Scalar]]:
+        state, loss = step(task, recipe, state, data, key)
+        return state, (loss, meta_loss(task, recipe, state, data, key))
+
+    state = init(task, recipe, key)
+    state, losses = advance(task, recipe, state, data, num_steps - num_scored, key)
+    mean_score = jnp.array(jnp.nan)
+    if num_scored:
+        state, (late, scores) = jax.lax.scan(scored_step, state, length=num_scored)
+        losses, mean_score = jnp.concatenate([losses, late]), scores.mean()
+    answer = recipe.answer(state.params, state.optimizer_state)
+    return Run(answer, losses, mean_score, ~jnp.isfinite(losses).all())

@@ -1,0 +1,160 @@
+"""Antithetic pairs: what all evolution strategies here have in common.
+
+Two runs with theta + std·ε and theta - std·ε share their initial weights, batches and outer
+images, so that the difference of their losses is due to ε alone. The loss counted is the mean
+over the last share of a run, taken every few steps, so that it can be summed as a run goes on.
+
+Source: Salimans, Ho, Chen, Sidor, Sutskever, arXiv 1703.03864; the pairing as in Metz et al.,
+arXiv 1810.10180.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Scalar
+
+from noiseproof import inner_loop
+from noiseproof.inner_loop import InnerState
+from noiseproof.types import Data, Layout, LearnedOptimizer, MetaEstimate, Recipe, Task, Theta
+
+
+class Objective(NamedTuple):
+    """What a learned optimizer is meta-trained on.
+
+    Attributes:
+        task: The inner problem.
+        learned: The family of optimizers.
+        layout: The roles of the classifier's tensors.
+        num_steps: Length of an inner run.
+        loss_interval: Steps between two evaluations of the meta-loss.
+        last_share: The last share of a run whose meta-loss counts, in (0, 1]; 1 is the whole run.
+        max_loss: Losses above count as this, so that no single run rules a mean, in nats.
+    """
+
+    task: Task
+    learned: LearnedOptimizer
+    layout: Layout
+    num_steps: int
+    loss_interval: int = 1
+    last_share: float = 1.0
+    max_loss: float = 10.0
+
+
+def check_objective(objective: Objective) -> None:
+    """Raises ValueError where the parts of an objective do not fit each other."""
+    num_steps, interval = objective.num_steps, objective.loss_interval
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be positive, got {num_steps}.")
+    if interval < 1 or num_steps % interval:
+        raise ValueError(f"loss_interval must divide num_steps = {num_steps}, got {interval}.")
+    if not 0.0 < objective.last_share <= 1.0:
+        raise ValueError(f"last_share must lie in (0, 1], got {objective.last_share}.")
+    if not objective.max_loss > 0:
+        raise ValueError(f"max_loss must be positive, got {objective.max_loss}.")
+
+
+def check_pairs(num_pairs: int, std: float) -> None:
+    """Raises ValueError where the perturbations are none."""
+    if num_pairs < 1:
+        raise ValueError(f"num_pairs must be positive, got {num_pairs}.")
+    if not std > 0:
+        raise ValueError(f"std must be positive, got {std}.")
+
+
+def recipe_of(objective: Objective, theta: Theta) -> Recipe:
+    """The recipe that `theta` stands for."""
+    return Recipe(objective.learned.optimizer(theta, objective.num_steps, objective.layout))
+
+
+def pair_keys(num_pairs: int, key: PRNGKeyArray) -> PRNGKeyArray:
+    """A key for each pair, tied to its index and not to how many there are."""
+    return jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(num_pairs))
+
+
+def start_pair(objective: Objective, theta: Theta, run_key: PRNGKeyArray) -> InnerState:
+    """Two equal fresh runs along a new first axis: above and below."""
+    state = inner_loop.init(objective.task, recipe_of(objective, theta), run_key)
+    return jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
+
+
+def unroll(
+    objective: Objective,
+    theta: Theta,
+    state: InnerState,
+    data: Data,
+    num_steps: int,
+    run_key: PRNGKeyArray,
+) -> tuple[InnerState, Float[Array, " losses"], Bool[Array, ""]]:
+    """Goes `num_steps` on; returns the state, the weighted clipped losses, and if all was finite.
+
+    The mean of the weighted losses over a whole run is the mean loss over its last share.
+    """
+    task, interval = objective.task, objective.loss_interval
+    recipe = recipe_of(objective, theta)
+    first_counted = round(objective.num_steps * (1.0 - objective.last_share))
+    num_losses = objective.num_steps // interval
+    num_counted = num_losses - first_counted // interval
+
+    def one_interval(state: InnerState, _: None) -> tuple[InnerState, tuple[Scalar, Scalar]]:
+        state, losses = inner_loop.advance(task, recipe, state, data, interval, run_key)
+        loss = inner_loop.meta_loss(task, recipe, state, data, run_key)
+        weight = jnp.where(state.step > first_counted, num_losses / num_counted, 0.0)
+        clipped = jnp.minimum(loss, objective.max_loss)
+        return state, (weight * clipped, jnp.isfinite(losses).all() & jnp.isfinite(loss))
+
+    state, (losses, finite) = jax.lax.scan(one_interval, state, length=num_steps // interval)
+    return state, losses, finite.all()
+
+
+def unroll_pair(
+    objective: Objective,
+    theta: Theta,
+    shift: Theta,
+    states: InnerState,
+    data: Data,
+    num_steps: int,
+    run_key: PRNGKeyArray,
+) -> tuple[InnerState, Float[Array, "2 losses"], Bool[Array, ""]]:
+    """Both runs of a pair, with theta ± shift, `num_steps` on."""
+    thetas = jax.tree.map(lambda mean, move: jnp.stack([mean + move, mean - move]), theta, shift)
+    # `run_key` is not mapped over: both runs share it, and so their weights and batches.
+    states, losses, finite = jax.vmap(
+        lambda theta, state: unroll(objective, theta, state, data, num_steps, run_key)
+    )(thetas, states)
+    return states, losses, finite.all()
+
+
+def pair_gradient(losses: Float[Array, "2 losses"], direction: Theta, std: float) -> Theta:
+    """The difference of a pair's mean losses, credited to a direction in units of std."""
+    slope = (losses[0] - losses[1]).mean() / (2.0 * std)
+    return optax.tree.scale(slope, direction)
+
+
+def combine(
+    gradients: Theta, losses: Float[Array, "pairs 2 losses"], finite: Bool[Array, " pairs"]
+) -> MetaEstimate:
+    """The mean over pairs; those that diverged are left out and counted.
+
+    Args:
+        gradients: Each pair's gradient, along the first axis of every leaf.
+        losses: The weighted losses of both runs of each pair.
+        finite: Whether both runs of a pair were finite throughout.
+    """
+    num_finite = jnp.maximum(finite.sum(), 1)
+
+    def masked_mean(leaf: Float[Array, "pairs ..."]) -> Float[Array, "..."]:
+        mask = finite.reshape(-1, *[1] * (leaf.ndim - 1))
+        return jnp.where(mask, leaf, 0.0).sum(axis=0) / num_finite
+
+    mean = jax.tree.map(masked_mean, gradients)
+    mean_square = jax.tree.map(lambda leaf: masked_mean(leaf**2), gradients)
+    variance = optax.tree.sum(mean_square) - optax.tree.norm(mean, squared=True)
+    error = jnp.sqrt(jnp.maximum(variance, 0.0) / jnp.maximum(num_finite - 1, 1))
+    return MetaEstimate(
+        gradient=mean,
+        meta_loss=masked_mean(losses.mean(axis=(1, 2))),
+        signal_to_noise=optax.tree.norm(mean) / jnp.maximum(error, 1e-20),
+        diverged_share=1.0 - finite.mean(),
+    )

@@ -1,0 +1,67 @@
+"""Full-length antithetic evolution strategies: each estimate takes whole runs.
+
+Unbiased for the meta-loss smoothed over theta, at the price of one estimate a run.
+
+Source: Salimans, Ho, Chen, Sidor, Sutskever: Evolution strategies as a scalable alternative to
+reinforcement learning, arXiv 1703.03864.
+"""
+
+from typing import Any
+
+import jax
+import optax
+from jaxtyping import PRNGKeyArray
+
+from noiseproof.metatrain.antithetic import (
+    Objective,
+    check_objective,
+    check_pairs,
+    combine,
+    pair_gradient,
+    pair_keys,
+    start_pair,
+    unroll_pair,
+)
+from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
+
+
+def es(objective: Objective, *, num_pairs: int, std: float) -> GradientEstimator:
+    """Full-length antithetic evolution strategies.
+
+    Args:
+        objective: What is estimated.
+        num_pairs: Antithetic pairs an estimate.
+        std: Standard deviation of the perturbation of theta.
+
+    Raises:
+        ValueError: The objective's parts do not fit, no pair, or a std that is not positive.
+    """
+    check_objective(objective)
+    check_pairs(num_pairs, std)
+
+    def one_pair(theta: Theta, data: Data, key: PRNGKeyArray) -> tuple[Theta, Any, Any]:
+        eps_key, run_key = jax.random.split(key)
+        eps = optax.tree.random_like(eps_key, theta)
+        states = start_pair(objective, theta, run_key)
+        _, losses, finite = unroll_pair(
+            objective,
+            theta,
+            optax.tree.scale(std, eps),
+            states,
+            data,
+            objective.num_steps,
+            run_key,
+        )
+        return pair_gradient(losses, eps, std), losses, finite
+
+    def init(_theta: Theta, _data: Data, _key: PRNGKeyArray) -> tuple[()]:
+        return ()
+
+    def estimate(
+        theta: Theta, state: tuple[()], data: Data, key: PRNGKeyArray
+    ) -> tuple[MetaEstimate, tuple[()]]:
+        keys = pair_keys(num_pairs, key)
+        gradients = jax.vmap(lambda key: one_pair(theta, data, key))(keys)
+        return combine(*gradients), state
+
+    return GradientEstimator(init, estimate, 2 * num_pairs * objective.num_steps)

@@ -1,0 +1,97 @@
+"""Image classification: train on clean images, be judged on corrupted ones.
+
+The outer loss is taken on a pool of outer images that is corrupted afresh once an outer step
+and shared by all particles and steps: drawing noise costs as much as the gradient of a small
+classifier, gathering from a pool costs next to nothing, and both runs of an antithetic pair see
+the same noise without further care.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar, Shaped
+
+from noiseproof.tasks.meta_losses import Component, pool_sizes
+from noiseproof.types import Batch, Model, Params, Task
+
+
+class TaskData(NamedTuple):
+    """What one inner problem may see. There is no place for the test split.
+
+    Attributes:
+        inner: Split that inner training draws from, images uint8.
+        outer: Split that the meta-loss draws from, images uint8.
+        pool: Corrupted outer images, float; None until `Task.refresh` draws it.
+    """
+
+    inner: Batch
+    outer: Batch
+    pool: Batch | None = None
+
+
+def to_float(images: Shaped[Array, "..."]) -> Float[Array, "..."]:
+    """Pixels as floats in [0, 1]; float images pass unchanged."""
+    if jnp.issubdtype(images.dtype, jnp.floating):
+        return images
+    return images.astype(jnp.float32) / 255.0
+
+
+def draw_batch(split: Batch, batch_size: int, key: PRNGKeyArray) -> Batch:
+    """Draws `batch_size` images with replacement, as floats."""
+    index = jax.random.randint(key, (batch_size,), 0, split.labels.shape[0])
+    return Batch(to_float(split.images[index]), split.labels[index])
+
+
+def cross_entropy(model: Model, params: Params, batch: Batch) -> Scalar:
+    """Mean cross-entropy of a batch, in nats."""
+    logits = model.apply(params, batch.images)
+    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+
+
+def image_classification(
+    model: Model,
+    *,
+    batch_size: int,
+    outer_batch_size: int,
+    components: Sequence[Component],
+    pool_size: int = 2048,
+) -> Task:
+    """A task whose data are `TaskData`.
+
+    Args:
+        model: The classifier.
+        batch_size: Clean images of `data.inner` a training step.
+        outer_batch_size: Images of the pool for one evaluation of the meta-loss.
+        components: The mixture that the meta-loss is a mean over, with its weights.
+        pool_size: Images of `data.outer` that `refresh` corrupts.
+
+    Raises:
+        ValueError: A size is not positive, or the mixture is empty or badly weighted.
+    """
+    for name, size in (("batch_size", batch_size), ("outer_batch_size", outer_batch_size)):
+        if size < 1:
+            raise ValueError(f"{name} must be positive, got {size}.")
+    sizes = pool_sizes(components, pool_size)
+
+    def loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
+        return cross_entropy(model, params, draw_batch(data.inner, batch_size, key))
+
+    def meta_loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
+        if data.pool is None:
+            raise ValueError("The data have no pool yet: call task.refresh(data, key) first.")
+        return cross_entropy(model, params, draw_batch(data.pool, outer_batch_size, key))
+
+    def refresh(data: TaskData, key: PRNGKeyArray) -> TaskData:
+        draw_key, corrupt_key = jax.random.split(key)
+        clean = draw_batch(data.outer, pool_size, draw_key)
+        parts, start = [], 0
+        for index, (component, size) in enumerate(zip(components, sizes, strict=True)):
+            keys = jax.random.split(jax.random.fold_in(corrupt_key, index), size)
+            parts.append(jax.vmap(component.transform)(clean.images[start : start + size], keys))
+            start += size
+        return data._replace(pool=Batch(jnp.concatenate(parts), clean.labels))
+
+    return Task(model.init, loss, meta_loss, refresh)
