@@ -10,7 +10,7 @@ With f the fraction of the run gone by, a step is
     -step · schedule(f) · (adam + direction · exp(magnitude) + decay · params).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +90,7 @@ def nominal_mlp(
             return NominalState(jnp.zeros((), jnp.int32), momenta, zeros)
 
         def update(
-            updates: Params, state: NominalState, params: Params | None = None
+            updates: Params, state: Any, params: Params | None = None
         ) -> tuple[Params, NominalState]:
             check_params(params)
             row, unravel = ravel_pytree(params)
