@@ -6,7 +6,7 @@ together. `gaussian_noise` and its like build corruptions of one free strength.
 """
 
 from noiseproof.corruptions.apply import corrupt, quantized
-from noiseproof.corruptions.noise import gaussian_noise
+from noiseproof.corruptions.noise import gaussian_noise, spectral_noise
 from noiseproof.corruptions.severity import NamedCorruption
 from noiseproof.corruptions.suites import CORRUPTIONS, FAMILIES
 
@@ -17,4 +17,5 @@ __all__ = [
     "corrupt",
     "gaussian_noise",
     "quantized",
+    "spectral_noise",
 ]
