@@ -15,7 +15,7 @@ from noiseproof.models.layers import (
     check_sizes,
     convolution,
     dense,
-    init_layer,
+    init_layers,
 )
 from noiseproof.types import Model, Params
 
@@ -50,11 +50,9 @@ def convnet(
     if not channels:
         raise ValueError("channels must name at least one convolution, got ().")
     shapes = weight_shapes(image_shape, num_classes, channels)
-    norms = (norm,) * len(channels) + (None,)
 
     def init(key: PRNGKeyArray) -> Params:
-        keys = jax.random.split(key, len(shapes))
-        return [init_layer(shape, norms[index], keys[index]) for index, shape in enumerate(shapes)]
+        return init_layers(shapes, norm, key)
 
     def apply(
         params: Params, images: Float[Array, "batch height width channels"]

@@ -1,6 +1,7 @@
 """A multilayer perceptron on the pixels: the classifier on which learned rules grow up."""
 
 import math
+from itertools import pairwise
 
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -11,7 +12,7 @@ from noiseproof.models.layers import (
     check_num_classes,
     check_sizes,
     dense,
-    init_layer,
+    init_layers,
 )
 from noiseproof.types import Model, Params
 
@@ -41,14 +42,9 @@ def mlp(
     check_num_classes(num_classes)
     check_sizes("hidden_sizes", hidden_sizes, norm)
     sizes = (math.prod(image_shape), *hidden_sizes, num_classes)
-    norms = (norm,) * len(hidden_sizes) + (None,)
 
     def init(key: PRNGKeyArray) -> Params:
-        keys = jax.random.split(key, len(norms))
-        return [
-            init_layer((sizes[index], sizes[index + 1]), norms[index], keys[index])
-            for index in range(len(norms))
-        ]
+        return init_layers(list(pairwise(sizes)), norm, key)
 
     def apply(
         params: Params, images: Float[Array, "batch height width channels"]

@@ -1,0 +1,113 @@
+"""What every classifier of the package keeps, over the dict of models."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from noiseproof.models import MODELS
+from noiseproof.optimizers.layout import check_layout, layout_of, roles
+from noiseproof.types import Model
+
+SHAPES = [(8, 8, 1), (14, 14, 1), (16, 16, 3), (28, 28, 1), (32, 32, 3)]
+
+
+@pytest.fixture(params=sorted(MODELS))
+def builder(request):
+    return MODELS[request.param]
+
+
+def images_of(shape: tuple[int, int, int], num_images: int = 4) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(7).random((num_images, *shape)), jnp.float32)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_gives_one_row_of_logits_per_image(builder, shape):
+    model = builder(image_shape=shape, num_classes=5)
+    assert isinstance(model, Model)
+    images = images_of(shape)
+    logits = jax.eval_shape(lambda key: model.apply(model.init(key), images), jax.random.key(0))
+    assert logits.shape == (4, 5)
+    assert logits.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("norm", [None, "group"])
+def test_an_image_is_judged_alone(builder, norm):
+    """Catches a norm over the batch, and a reshape that mixes images."""
+    model = builder(image_shape=(8, 8, 1), num_classes=3, norm=norm)
+    params = jax.jit(model.init)(jax.random.key(0))
+    apply = jax.jit(model.apply)
+    images = images_of((8, 8, 1))
+    alone = jnp.concatenate([apply(params, image[None]) for image in images])
+    np.testing.assert_allclose(apply(params, images), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", [None, "layer", "group"])
+def test_every_tensor_learns(builder, norm):
+    """Catches a tensor that the logits ignore, and one that starts where no gradient flows."""
+    model = builder(image_shape=(8, 8, 1), num_classes=3, norm=norm)
+    images = images_of((8, 8, 1), num_images=16)
+
+    @jax.jit
+    def gradients(key):
+        def loss(params):
+            return jax.nn.log_softmax(model.apply(params, images))[:, 0].sum()
+
+        return jax.grad(loss)(model.init(key))
+
+    for gradient in jax.tree.leaves(gradients(jax.random.key(0))):
+        assert bool(jnp.isfinite(gradient).all())
+        assert float(jnp.abs(gradient).max()) > 0
+
+
+def test_seeds_differ_and_repeat(builder):
+    init = jax.jit(builder(image_shape=(8, 8, 1), num_classes=3).init)
+    first, again, other = (init(jax.random.key(seed))[0]["weight"] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_particles_with_their_own_weights(builder):
+    """Catches a layer that only works without a particle axis."""
+    model = builder(image_shape=(8, 8, 1), num_classes=3)
+    params = jax.jit(jax.vmap(model.init))(jax.random.split(jax.random.key(0), 3))
+    images = images_of((8, 8, 1))
+    together = jax.jit(jax.vmap(model.apply, in_axes=(0, None)))(params, images)
+    apply = jax.jit(model.apply)
+    for particle in range(3):
+        alone = apply(jax.tree.map(lambda leaf, at=particle: leaf[at], params), images)
+        np.testing.assert_allclose(together[particle], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", [None, "layer"])
+def test_layout_reads_input_to_readout(builder, norm):
+    model = builder(image_shape=(8, 8, 1), num_classes=3, norm=norm)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    layout = layout_of(params, (8, 8, 1))
+    check_layout(layout, params)
+    found = roles(layout)
+    weights = [role.kind for role in found if role.kind not in ("bias", "norm")]
+    assert weights == ["first", *["hidden"] * (len(weights) - 2), "readout"]
+    depths = [role.depth_fraction for role in found]
+    assert depths == sorted(depths)
+    assert (depths[0], depths[-1]) == (0.0, 1.0)
+
+
+def test_rejects_a_bad_image_shape(builder):
+    with pytest.raises(ValueError, match=r"image_shape must be \(height, width, channels\).*0, 1"):
+        builder(image_shape=(8, 0, 1), num_classes=3)
+
+
+def test_rejects_bad_options(builder):
+    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
+        builder(image_shape=(8, 8, 1), num_classes=1)
+    with pytest.raises(ValueError, match="norm must be None or one of layer, group, got 'batch'"):
+        builder(image_shape=(8, 8, 1), num_classes=3, norm="batch")
+
+
+def test_rejects_images_of_another_shape(builder):
+    model = builder(image_shape=(8, 8, 1), num_classes=3)
+    with pytest.raises(ValueError, match=r"images must have the shape \(batch, \*\(8, 8, 1\)\)"):
+        jax.eval_shape(
+            lambda key: model.apply(model.init(key), images_of((4, 16, 1))), jax.random.key(0)
+        )
