@@ -3,29 +3,22 @@
 Everything here is computed from the records, so that whoever holds the rows can check the claims.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from statistics import fmean
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from noiseproof.evaluate.statistics import holm, paired_test
-from noiseproof.results import Comparison, Improvement, ResultRow, Role
+from noiseproof.results import (
+    Comparison,
+    Condition,
+    Improvement,
+    ResultRow,
+    accuracies,
+    condition_words,
+)
 
 SIGNIFICANCE = 0.05
 """The greatest adjusted p value of a finding, by convention."""
-
-
-class Condition(NamedTuple):
-    """What a classifier is tested on; fields as in `ResultRow`."""
-
-    dataset: str
-    model: str
-    corruption: str
-    family: str
-    severity: int | None
-    strength: float | None
-    role: Role
 
 
 def compare(rows: Iterable[ResultRow], *, learned: str, rivals: Sequence[str]) -> list[Comparison]:
@@ -44,7 +37,7 @@ def compare(rows: Iterable[ResultRow], *, learned: str, rivals: Sequence[str]) -
         ValueError: An optimizer is missing, was run twice under one seed and condition, or not
             under the same seeds as the other.
     """
-    conditions = dict(_with_means(_accuracies(rows)))
+    conditions = accuracies(rows)
     found = [
         _comparison(condition, by_optimizer, learned, rival)
         for rival in rivals
@@ -66,54 +59,6 @@ def held_out_improved(comparisons: Iterable[Comparison]) -> dict[str, Improvemen
     return {rival: _improvement(found) for rival, found in by_rival.items()}
 
 
-def _accuracies(rows: Iterable[ResultRow]) -> dict[Condition, dict[str, dict[int, float]]]:
-    """By condition, optimizer and seed."""
-    table: dict[Condition, dict[str, dict[int, float]]] = {}
-    for row in rows:
-        condition = Condition(**{name: getattr(row, name) for name in Condition._fields})
-        by_seed = table.setdefault(condition, {}).setdefault(row.optimizer, {})
-        if row.seed in by_seed:
-            raise ValueError(
-                f"rows must hold a seed once per optimizer and condition, got seed {row.seed} of "
-                f"{row.optimizer} twice under {_words(condition)}."
-            )
-        by_seed[row.seed] = row.accuracy
-    return table
-
-
-def _with_means(
-    table: Mapping[Condition, dict[str, dict[int, float]]],
-) -> Iterator[tuple[Condition, dict[str, dict[int, float]]]]:
-    """The table with a mean over severities before the first severity of each corruption."""
-    severities: dict[Condition, list[Condition]] = {}
-    for condition in table:
-        if condition.severity is not None:
-            mean = condition._replace(severity=None, strength=None)
-            severities.setdefault(mean, []).append(condition)
-    for condition, by_optimizer in table.items():
-        mean = condition._replace(severity=None, strength=None)
-        if mean in severities and severities[mean][0] == condition:
-            yield mean, _mean([table[severity] for severity in severities[mean]], mean)
-        yield condition, by_optimizer
-
-
-def _mean(
-    parts: Sequence[Mapping[str, Mapping[int, float]]], condition: Condition
-) -> dict[str, dict[int, float]]:
-    """Mean over parts, by optimizer and seed, which must be the same in all parts."""
-    first = {name: sorted(by_seed) for name, by_seed in parts[0].items()}
-    for part in parts:
-        if {name: sorted(by_seed) for name, by_seed in part.items()} != first:
-            raise ValueError(
-                "every optimizer must be tested under the same seeds at all severities of "
-                f"{condition.corruption}, got others at one of them."
-            )
-    return {
-        name: {seed: fmean(part[name][seed] for part in parts) for seed in seeds}
-        for name, seeds in first.items()
-    }
-
-
 def _comparison(
     condition: Condition, by_optimizer: Mapping[str, Mapping[int, float]], learned: str, rival: str
 ) -> Comparison:
@@ -122,13 +67,13 @@ def _comparison(
         if name not in by_optimizer:
             raise ValueError(
                 f"optimizers to compare must be in the rows, got none of {name} under "
-                f"{_words(condition)}."
+                f"{condition_words(condition)}."
             )
     seeds, rival_seeds = sorted(by_optimizer[learned]), sorted(by_optimizer[rival])
     if seeds != rival_seeds:
         raise ValueError(
             f"{learned} and {rival} must be run under the same seeds, got {seeds} and "
-            f"{rival_seeds} under {_words(condition)}."
+            f"{rival_seeds} under {condition_words(condition)}."
         )
     ours, theirs = (
         np.array([by_optimizer[name][seed] for seed in seeds]) for name in (learned, rival)
@@ -165,10 +110,3 @@ def _improvement(comparisons: Sequence[Comparison]) -> Improvement:
     better = [comparison for comparison in comparisons if comparison.difference > 0]
     significant = [comparison for comparison in better if comparison.p_holm < SIGNIFICANCE]
     return Improvement(count=len(better), of=len(comparisons), significant=len(significant))
-
-
-def _words(condition: Condition) -> str:
-    size = condition.strength if condition.severity is None else condition.severity
-    kind = "strength" if condition.severity is None else "severity"
-    name = f"{condition.corruption} on {condition.dataset} with {condition.model}"
-    return name if size is None else f"{name}, {kind} {size:g}"

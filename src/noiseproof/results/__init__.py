@@ -5,6 +5,7 @@ A folder of records holds `results.csv` (one row per trained classifier and test
 `curves.csv` (inner training). Tables and figures are made from these files alone.
 """
 
+from noiseproof.results.conditions import Accuracies, Condition, accuracies, condition_words
 from noiseproof.results.files import (
     READERS,
     append_metrics,
@@ -33,10 +34,13 @@ from noiseproof.results.schema import (
     Role,
     Summary,
 )
+from noiseproof.results.values import to_json
 
 __all__ = [
     "READERS",
+    "Accuracies",
     "Comparison",
+    "Condition",
     "CurvePoint",
     "Improvement",
     "Interval",
@@ -48,8 +52,10 @@ __all__ = [
     "ResultRow",
     "Role",
     "Summary",
+    "accuracies",
     "append_metrics",
     "collect_provenance",
+    "condition_words",
     "mean_interval",
     "portable_command",
     "read_curves",
@@ -57,6 +63,7 @@ __all__ = [
     "read_results",
     "read_summary",
     "standard_error",
+    "to_json",
     "truncate_metrics",
     "write_curves",
     "write_results",
