@@ -1,0 +1,134 @@
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from noiseproof.report import write_report
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+def parse(page: str) -> tuple[list[str], list[str], list[str]]:
+    """Open tags at the end, ids, and the values of what could point outside."""
+    stack: list[str] = []
+    ids: list[str] = []
+    links: list[str] = []
+    parser = HTMLParser()
+
+    def start(tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            stack.append(tag)
+        alone(tag, attributes)
+
+    def alone(tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        ids.extend(value or "" for name, value in attributes if name == "id")
+        links.extend(value or "" for name, value in attributes if name in LINKS)
+
+    def end(tag: str) -> None:
+        assert stack.pop() == tag
+
+    parser.handle_starttag, parser.handle_startendtag, parser.handle_endtag = start, alone, end
+    parser.feed(page)
+    return stack, ids, links
+
+
+LINKS = {"href", "xlink:href", "src", "srcset", "action", "data", "poster"}
+
+
+@pytest.fixture(params=["strengths", "severities"], scope="module")
+def page(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_folder: Callable[..., Path],
+) -> str:
+    folder = tmp_path_factory.mktemp(request.param)
+    make_folder(folder, num_seeds=3, severities=request.param == "severities")
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+def test_page_is_one_well_formed_file_with_nothing_outside(page: str) -> None:
+    open_tags, ids, links = parse(page)
+    assert open_tags == []
+    assert [name for name, count in Counter(ids).items() if count > 1] == []
+    assert all(link.startswith("#") for link in links)
+    assert not re.search(r"https?:|//[a-z]|@import|<script|<link|<iframe", page)
+    assert re.findall(r"url\((?!#)", page) == []
+
+
+def test_page_fits_a_phone(page: str) -> None:
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    # A figure of fixed width would make the whole page scroll sideways.
+    assert re.findall(r"<svg[^>]* (?:width|height)=", page) == []
+    assert page.count('<div class="scroll"') == page.count("<table>")
+
+
+def test_page_says_what_was_run_what_came_out_and_what_it_cost(page: str) -> None:
+    for words in ("fashion", "mlp", "500 inner steps", "Against adamw", "n = 3 seeds"):
+        assert words in page
+    for heading in ("Accuracy", "Learned against rivals", "Learning curves", "Cost", "Provenance"):
+        assert f"<h2>{heading}</h2>" in page
+    for words in ("2 min 34 s", "800,000", "2 CPU cores", "0123456789ab", "0.10.2", "batch_size"):
+        assert words in page
+
+
+def test_records_are_escaped(page: str) -> None:
+    assert "&lt;b&gt;&amp;" in page
+    assert "<b>" not in page
+
+
+def test_the_same_records_give_the_same_bytes(record_folder: Callable[..., Path]) -> None:
+    folder = record_folder(num_seeds=2)
+    first = write_report(folder).read_bytes()
+    assert write_report(folder).read_bytes() == first
+
+
+def test_report_needs_only_results_and_summary(record_folder: Callable[..., Path]) -> None:
+    page = write_report(record_folder(num_seeds=2, optional=False)).read_text()
+    assert "<h2>Learning curves</h2>" not in page
+    assert "<h2>Accuracy</h2>" in page
+
+
+def test_diverged_runs_stand_in_the_report(record_folder: Callable[..., Path]) -> None:
+    page = write_report(record_folder(num_seeds=4, diverged=[0, 3])).read_text()
+    assert "2 of 4 runs of sgd diverged and count as chance." in page
+
+
+def test_one_seed_makes_a_report_without_intervals(record_folder: Callable[..., Path]) -> None:
+    page = write_report(record_folder(num_seeds=1)).read_text()
+    assert "n = 1 seed" in page
+    assert "n = 1 seeds" not in page
+    assert not re.search(r"\bnan\b", re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL))
+
+
+def test_missing_records_are_named(record_folder: Callable[..., Path]) -> None:
+    folder = record_folder(num_seeds=2)
+    (folder / "summary.json").unlink()
+    with pytest.raises(
+        ValueError, match=r"must hold results.csv and summary.json, summary.json is"
+    ):
+        write_report(folder)
+    assert not (folder / "report.html").exists()
+
+
+def test_results_must_hold_a_row(record_folder: Callable[..., Path]) -> None:
+    folder = record_folder(num_seeds=2)
+    header = (folder / "results.csv").read_text().splitlines()[0]
+    (folder / "results.csv").write_text(header + "\n")
+    with pytest.raises(ValueError, match=r"results\.csv must hold one row or more, got none"):
+        write_report(folder)
+
+
+def test_reports_are_made_without_jax(record_folder: Callable[..., Path]) -> None:
+    folder = record_folder(num_seeds=2)
+    code = (
+        "import sys; sys.modules['jax'] = sys.modules['optax'] = None\n"
+        "from pathlib import Path; from noiseproof.report import write_report\n"
+        "write_report(Path(sys.argv[1]))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+    assert (folder / "report.html").exists()
