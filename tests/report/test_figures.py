@@ -104,3 +104,12 @@ def test_drawing_leaves_matplotlibs_settings_alone() -> None:
     before = dict(mpl.rcParams)
     metrics_figure([MetricsLine(1, 2.0, 1.9, 100, 1.0, 1.0, 0.1, 0.0)])
     assert dict(mpl.rcParams) == before
+
+
+def test_an_optimizer_keeps_its_color_in_all_figures() -> None:
+    kinds = {"mine": "learned", "adam": "hand", "sgd": "hand"}
+    # In another order, and without one of them.
+    points = [CurvePoint(name, 0, 1.0, 0.9, 1.1, 3) for name in ("sgd", "mine")]
+    svg = curves_figure(points, kinds)
+    assert styles(kinds)["sgd"].color in svg
+    assert styles(kinds)["adam"].color not in svg

@@ -102,8 +102,7 @@ def accuracy_figures(rows: Sequence[ResultRow]) -> dict[str, str]:
 
     Only corruptions tested at two strengths or more make a figure.
     """
-    kinds = {row.optimizer: row.kind for row in rows}
-    look = styles({name: kinds[name] for name in optimizers_in_order(rows)})
+    look = styles(optimizers_in_order(rows))
     found = intervals(accuracies(rows))
     return {
         f"{readable(corruption)} on {dataset} with {model}": _draw(
@@ -142,12 +141,14 @@ def curves_figure(points: Sequence[CurvePoint], kinds: Mapping[str, str]) -> str
 
     Args:
         points: Of all optimizers.
-        kinds: What each optimizer is; one that is not named is drawn as a rival.
+        kinds: What each optimizer is, in the order of the other figures, so that each keeps its
+            color; one that is not named is drawn as a rival.
     """
-    look = styles({point.optimizer: kinds.get(point.optimizer, "hand") for point in points})
+    names = {point.optimizer: "hand" for point in points}
+    look = styles({**kinds, **{name: kinds.get(name, kind) for name, kind in names.items()}})
 
     def drawing(axes: Axes) -> None:
-        for name in sorted(look, key=lambda name: look[name].width):
+        for name in (name for name in look if name in names):
             mine = [point for point in points if point.optimizer == name]
             steps = [point.step for point in mine]
             _line(axes, steps, [point.loss for point in mine], look[name], name, marked=False)
@@ -220,8 +221,7 @@ def _accuracy_drawing(
                     va="top",
                     fontsize=8,
                 )
-        # The learned one last, to lie on top.
-        for name in reversed(list(look)):
+        for name in look:
             shown = [condition for condition in conditions if name in found[condition]]
             cells = [found[condition][name] for condition in shown]
             strengths = [condition.strength or 0.0 for condition in shown]
@@ -234,7 +234,7 @@ def _accuracy_drawing(
         axes.set_ylim(max(bottom, 0), min(top, 101))
         axes.set_xlabel(f"strength of {readable(conditions[-1].corruption)}, 0 = clean")
         axes.set_ylabel("test accuracy in %")
-        _legend(axes, reverse=True)
+        _legend(axes)
 
     return drawing
 
@@ -279,17 +279,17 @@ def _line(
         marker=look.marker if marked else "",
         markersize=5,
         label=name,
+        zorder=2 + look.width,  # the learned one, thick, lies on top
     )
 
 
-def _legend(axes: Axes, *, reverse: bool = False) -> None:
+def _legend(axes: Axes) -> None:
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
         ncols=3,
         fontsize=8.5,
         columnspacing=1.2,
-        reverse=reverse,
     )
 
 

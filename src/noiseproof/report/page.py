@@ -27,6 +27,7 @@ from noiseproof.report.tables import (
     duration,
     held_out_table,
     num_seeds,
+    optimizers_in_order,
     readable,
 )
 from noiseproof.results import (
@@ -191,7 +192,7 @@ def _comparisons(summary: Summary) -> list[tuple[Table, Panel]]:
 def _curve_panels(records: Records) -> list[Panel]:
     panels = []
     if records.curves:
-        kinds = {row.optimizer: row.kind for row in records.rows}
+        kinds = optimizers_in_order(records.rows)
         n = num_seeds(point.n for point in records.curves)
         svg = Markup(curves_figure(records.curves, kinds))
         caption = f"Mean with 95% t interval, {n}, on a log scale."

@@ -165,10 +165,11 @@ def intervals(table: Accuracies) -> dict[Condition, dict[str, Interval]]:
     }
 
 
-def optimizers_in_order(rows: Iterable[ResultRow]) -> list[str]:
-    """Names by kind, learned first, and within a kind as in the rows."""
-    kinds = {row.optimizer: row.kind for row in rows}
-    return sorted(kinds, key=lambda name: KIND_ORDER.index(kinds[name]))
+def optimizers_in_order(rows: Iterable[ResultRow]) -> dict[str, Kind]:
+    """Kinds by name, learned first, and within a kind as in the rows."""
+    kinds: dict[str, Kind] = {row.optimizer: row.kind for row in rows}
+    ordered = sorted(kinds, key=lambda name: KIND_ORDER.index(kinds[name]))
+    return {name: kinds[name] for name in ordered}
 
 
 def condition_label(condition: Condition | Comparison) -> str:

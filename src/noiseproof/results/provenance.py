@@ -5,11 +5,11 @@ import platform
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-import noiseproof
 from noiseproof.results.schema import Provenance
 
 PACKAGES = (
@@ -41,7 +41,7 @@ def collect_provenance(
         config: All settings of the run; paths in its texts are shortened.
     """
     return Provenance(
-        code_version=noiseproof.__version__,
+        code_version=_code_version(),
         commit=_commit(Path(__file__).parent),
         seeds={name: [int(seed) for seed in values] for name, values in seeds.items()},
         packages={name: version for name in PACKAGES if (version := _version(name))},
@@ -94,6 +94,12 @@ def _shorten_part(part: str) -> str:
     if here != Path(here.anchor) and resolved.is_relative_to(here):
         return resolved.relative_to(here).as_posix()
     return resolved.name
+
+
+def _code_version() -> str:
+    # The package is loaded when this runs. It is not imported, for it may name what stands above;
+    # nor asked of the installer, for it may run from its sources.
+    return sys.modules[__name__.partition(".")[0]].__version__
 
 
 def _version(package: str) -> str | None:
