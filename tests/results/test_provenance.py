@@ -54,7 +54,13 @@ def test_no_path_of_the_machine_stands_in_a_record(
         f'data.files=["{outside}", "{outside}"]',
         "../../secret/x.npz",
     ]
-    config = {"data": {"folder": Path(outside), "list": [outside]}, "num_steps": 500, "std": 0.5}
+    config = {
+        "data": {"folder": Path(outside), "list": [outside]},
+        "note": f"as in {outside}",
+        "spaced": f"{tmp_path}/secret/my data/x.npz",
+        "num_steps": 500,
+        "std": 0.5,
+    }
     found = collect(arguments=arguments, config=config)
     assert "secret" not in json.dumps(found)
     assert found["command"] == (
@@ -63,6 +69,8 @@ def test_no_path_of_the_machine_stands_in_a_record(
     )
     assert found["config"] == {
         "data": {"folder": "data.npz", "list": ["data.npz"]},
+        "note": "as in data.npz",
+        "spaced": "x.npz",
         "num_steps": 500,
         "std": 0.5,
     }

@@ -14,7 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from noiseproof.report.tables import condition_label, intervals, optimizers_in_order, readable
+from noiseproof.report.tables import (
+    condition_label,
+    intervals,
+    optimizers_in_order,
+    readable,
+    verdict,
+)
 from noiseproof.results import (
     Comparison,
     Condition,
@@ -249,7 +255,7 @@ def _difference(axes: Axes, place: int, made: Comparison) -> None:
         [place],
         marker="o" if made.difference > 0 else "s",
         color=color,
-        markerfacecolor=color if made.p_holm < 0.05 else "none",
+        markerfacecolor="none" if verdict(made) == "open" else color,
         markersize=6,
     )
 

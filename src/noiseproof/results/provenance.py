@@ -77,8 +77,10 @@ def without_paths(value: Any) -> Any:
 
 
 def _shorten(text: str) -> str:
-    # A path may stand alone, after the sign of `--out=/a` or `data.dir=/a`, or in a list.
-    return "".join(_shorten_part(part) for part in re.split(r"([=,;\[\]\"']\s*)", text))
+    # A path may stand alone, after the sign of `--out=/a` or `data.dir=/a`, or in a list; and in a
+    # sentence, yet spaces may be its own, so that words are looked at last.
+    parts = [_shorten_part(part) for part in re.split(r"([=,;\[\]\"']\s*)", text)]
+    return "".join(_shorten_part(word) for part in parts for word in re.split(r"(\s+)", part))
 
 
 def _shorten_part(part: str) -> str:
