@@ -1,0 +1,211 @@
+"""The words of the command line; what each command does is in `commands`.
+
+Whatever a user can get wrong ends as one line on the error stream and exit code 2, never as a
+traceback; Ctrl-C ends with 130. Commands are imported where they are called, so that `--help`
+and `--version` answer at once.
+"""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import noiseproof
+from noiseproof import configs
+
+app = typer.Typer(
+    help="Learned optimizers that train image classifiers to withstand corruptions.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Settings = Annotated[
+    list[str],
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Lay a setting over the preset's."),
+]
+Seed = Annotated[int, typer.Option(help="Fixes meta-training, tuning and inner runs.", min=0)]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(envvar="NOISEPROOF_DATA", help="Folder that holds the data sets."),
+]
+DataFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FILE.npz",
+        help="Your own images instead: x_train, y_train, x_test, y_test, uint8.",
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
+
+
+def print_version(wanted: bool) -> None:
+    """Prints the version and ends."""
+    if wanted:
+        typer.echo(f"noiseproof {noiseproof.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Learned optimizers that train image classifiers to withstand corruptions."""
+
+
+@app.command()
+def run(
+    preset: Annotated[str, typer.Argument(help="See `noiseproof list presets`.")],
+    out: Annotated[Path, typer.Option(help="Folder for records, theta and report.")],
+    settings: Settings = [],  # noqa: B006 -- typer wants a list and never changes it
+    seed: Seed = 0,
+    resume: Resume = False,
+    data_dir: DataDir = None,
+    data: DataFile = None,
+) -> None:
+    """Meta-train, tune the rivals, compare, record and report."""
+    from noiseproof.commands import run
+
+    config = configs.load_preset(preset, [*settings, *_data_setting(data)])
+    run.run(preset, config, out, Console(), seed=seed, data_dir=data_dir, resume=resume)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder, replaced if a demo made it.")] = Path(
+        "runs/demo"
+    ),
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    resume: Resume = False,
+) -> None:
+    """The main job on embedded images of digits, in minutes."""
+    from noiseproof.commands import folder, run
+
+    config = configs.load_preset("gaussian-digits-mlp", settings)
+    if not resume:
+        folder.discard(out)
+    run.run("gaussian-digits-mlp", config, out, Console(), seed=seed, resume=resume)
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Argument(help="See `noiseproof list datasets`.")],
+    optimizer: Annotated[str, typer.Option(help="A shipped name, or the folder of a run.")],
+    out: Annotated[Path, typer.Option(help="File for the weights, .safetensors.")],
+    steps: Annotated[int, typer.Option(help="Length of the run.", min=1)] = 1000,
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+) -> None:
+    """Train a classifier with a learned optimizer; show its clean and corrupted accuracy.
+
+    DATASET may also be the path of your own images, an .npz file.
+    """
+    from noiseproof.commands import train
+
+    values = [f'data.name="{dataset}"', f"inner.num_steps={steps}", *settings]
+    config = configs.default_config(values)
+    train.train(config, optimizer, out, Console(), seed=seed, data_dir=data_dir)
+
+
+@app.command()
+def evaluate(
+    optimizer: Annotated[str, typer.Argument(help="A shipped name, or the folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Folder for records and report.")],
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    data: DataFile = None,
+) -> None:
+    """Compare a learned optimizer, as it is, with rivals tuned on the same data.
+
+    Settings default to those that it was meta-trained with.
+    """
+    from noiseproof.commands import evaluate
+
+    evaluate.evaluate(
+        optimizer,
+        [*settings, *_data_setting(data)],
+        out,
+        Console(),
+        seed=seed,
+        data_dir=data_dir,
+    )
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A folder with records.")]) -> None:
+    """Write report.html anew from the records in a folder."""
+    from noiseproof.report.page import write_report
+
+    typer.echo(write_report(folder))
+
+
+@app.command("list")
+def list_names(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Leave out for all kinds.")] = "",
+) -> None:
+    """Show the names that other commands take."""
+    from noiseproof.commands import names
+
+    typer.echo(names.describe(kind))
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A data set to download.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Download a standard data set, checked by its SHA-256; goes on where it was cut off."""
+    from noiseproof.commands import fetch
+
+    if data_dir is None:
+        raise ValueError("Name the folder to download to: --data-dir DIR, or NOISEPROOF_DATA.")
+    fetch.fetch(name, data_dir, Console())
+
+
+def _data_setting(data: Path | None) -> list[str]:
+    return [] if data is None else [f'data.name="{data.as_posix()}"']
+
+
+def main() -> None:
+    """Runs a command and turns what went wrong into one line and an exit code."""
+    warnings.showwarning = _print_warning
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        return app(standalone_mode=False) or 0
+    except ValueError as error:
+        return _complain(error, 2)
+    except OSError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        # What typer raises for a wrong option or argument; its class differs between versions.
+        if hasattr(error, "format_message"):
+            return _complain(error.format_message(), 2)  # pyright: ignore[reportAttributeAccessIssue]
+        if type(error).__name__ == "Abort":
+            return 130
+        raise
+
+
+def _complain(error: object, code: int) -> int:
+    line = " ".join(str(error).split())
+    typer.echo(f"noiseproof: {line}", err=True)
+    return code
+
+
+def _print_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    if issubclass(category, UserWarning):
+        typer.echo(f"noiseproof: notice: {message}", err=True)

@@ -1,0 +1,190 @@
+"""The comparison: tune the rivals, train classifiers with every optimizer, test, write, report."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from jaxtyping import PRNGKeyArray
+from rich.console import Console
+
+from noiseproof.commands.problem import Problem, outer_loss_words
+from noiseproof.configs import Config, as_dict
+from noiseproof.corruptions.noise import gaussian_noise
+from noiseproof.evaluate.comparison import compare, held_out_improved
+from noiseproof.evaluate.protocol import (
+    Contestant,
+    TestSet,
+    corrupted,
+    curve_points,
+    judge,
+    result_rows,
+)
+from noiseproof.evaluate.tuning import tune
+from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.report.page import write_report
+from noiseproof.report.tables import accuracy_text
+from noiseproof.results import (
+    MetaTraining,
+    OptimizerEntry,
+    Summary,
+    collect_provenance,
+    write_curves,
+    write_results,
+    write_summary,
+)
+from noiseproof.types import Theta
+
+TEST_SEED = 0
+"""Seed of the corrupted test images: the same for every run of an experiment."""
+
+
+class Comparison(NamedTuple):
+    """What is compared, and under which names it is recorded.
+
+    Attributes:
+        preset: Name of the preset.
+        config: Its settings.
+        seed: Seed of meta-training, tuning and the inner runs.
+        theta: The learned optimizer.
+        initial_theta: The same before meta-training.
+        meta_training: What meta-training cost.
+    """
+
+    preset: str
+    config: Config
+    seed: int
+    theta: Theta
+    initial_theta: Theta
+    meta_training: MetaTraining
+
+
+def check_comparison(config: Config) -> None:
+    """Raises ValueError where the final evaluation could not be run, before anything is."""
+    for name in config.tuning.rivals:
+        if name not in RIVALS:
+            raise ValueError(f"tuning.rivals must be among {', '.join(RIVALS)}, got {name}.")
+    if not config.tuning.rivals:
+        raise ValueError("tuning.rivals must name at least one rival.")
+    if config.evaluation.num_seeds < 2:
+        raise ValueError(
+            f"evaluation.num_seeds must be at least 2, got {config.evaluation.num_seeds}."
+        )
+    if not config.evaluation.strengths or min(config.evaluation.strengths) <= 0:
+        raise ValueError("evaluation.strengths must be positive noise scales.")
+
+
+def run_comparison(
+    comparison: Comparison, problem: Problem, folder: Path, console: Console
+) -> Summary:
+    """Runs the final evaluation and writes its records and report to the folder."""
+    config, seed = comparison.config, comparison.seed
+    tune_key, judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
+    contestants = [
+        *_learned_contestants(comparison, problem),
+        *_rival_contestants(config, problem, tune_key, console),
+    ]
+    sets = test_sets(config, problem)
+    keys = jax.random.split(judge_key, config.evaluation.num_seeds)
+    rows, curves = [], []
+    for contestant in contestants:
+        console.print(f"training {len(keys)} classifiers with {contestant.name}")
+        judged = judge(
+            problem.objective.task,
+            problem.model,
+            contestant.recipe,
+            problem.data,
+            sets,
+            keys,
+            num_steps=config.inner.num_steps,
+            num_classes=problem.dataset.num_classes,
+        )
+        rows += result_rows(
+            contestant,
+            judged,
+            sets,
+            experiment=config.experiment,
+            dataset=problem.dataset.name,
+            model=config.model.name,
+            meta_seed=seed,
+            num_steps=config.inner.num_steps,
+        )
+        curves += curve_points(contestant.name, judged, num_steps=config.inner.num_steps)
+    rivals = [contestant.name for contestant in contestants[1:]]
+    comparisons = compare(rows, learned=contestants[0].name, rivals=rivals)
+    summary = Summary(
+        experiment=config.experiment,
+        preset=comparison.preset,
+        meta_training=comparison.meta_training,
+        optimizers=[OptimizerEntry(*contestant[:4]) for contestant in contestants],
+        comparisons=comparisons,
+        held_out_improved=held_out_improved(comparisons),
+        provenance=collect_provenance(
+            device=device_words(),
+            seeds={"meta": [seed], "inner": list(range(config.evaluation.num_seeds))},
+            arguments=sys.argv,
+            config=as_dict(config),
+        ),
+    )
+    write_results(folder / "results.csv", rows)
+    write_curves(folder / "curves.csv", curves)
+    write_summary(folder / "summary.json", summary)
+    write_report(folder)
+    console.print(accuracy_text(rows), soft_wrap=True)
+    return summary
+
+
+def _learned_contestants(comparison: Comparison, problem: Problem) -> list[Contestant]:
+    name, words = comparison.config.rule.name, outer_loss_words(comparison.config)
+    learned = recipe_of(problem.objective, comparison.theta)
+    initial = recipe_of(problem.objective, comparison.initial_theta)
+    return [
+        Contestant(name, "learned", words, 0, learned),
+        Contestant(f"{name} initial", "initial", "none", 0, initial),
+    ]
+
+
+def _rival_contestants(
+    config: Config, problem: Problem, key: PRNGKeyArray, console: Console
+) -> list[Contestant]:
+    contestants = []
+    for index, name in enumerate(config.tuning.rivals):
+        console.print(f"tuning {name}, {config.tuning.num_trials} trials")
+        tuned = tune(
+            problem.objective.task,
+            RIVALS[name],
+            problem.data,
+            problem.select_data,
+            jax.random.fold_in(key, index),
+            num_steps=config.inner.num_steps,
+            num_trials=config.tuning.num_trials,
+            num_finalists=min(config.tuning.num_finalists, config.tuning.num_trials),
+            num_final_runs=config.tuning.num_final_runs,
+        )
+        values = "  ".join(f"{knob} {value:.3g}" for knob, value in tuned.values.items())
+        console.print(f"{name}: {values}  select loss {tuned.select_loss:.4f}", soft_wrap=True)
+        recipe = RIVALS[name].recipe(tuned.values, config.inner.num_steps)
+        contestants.append(
+            Contestant(name, "hand", outer_loss_words(config), tuned.num_trials, recipe)
+        )
+    return contestants
+
+
+def test_sets(config: Config, problem: Problem) -> Sequence[TestSet]:
+    """Clean test images and the same under every noise scale, the same for every run."""
+    split = problem.dataset.test
+    sets = [TestSet("none", "none", None, 0.0, "clean", split)]
+    for strength in config.evaluation.strengths:
+        key = jax.random.fold_in(jax.random.key(TEST_SEED), round(strength * 1000))
+        noisy = corrupted(split, gaussian_noise(std=strength, clip=config.outer.clip), key)
+        role = "meta_train" if strength == config.outer.std else "held_out"
+        sets.append(TestSet("gaussian_noise", "noise", None, strength, role, noisy))
+    return sets
+
+
+def device_words() -> str:
+    """What JAX computes on, in words."""
+    devices = jax.devices()
+    return f"{len(devices)} × {devices[0].device_kind} ({devices[0].platform})"

@@ -1,0 +1,60 @@
+"""A learned optimizer as it is, against rivals tuned on the same data with the stated budget."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from rich.console import Console
+
+from noiseproof.commands.compare import Comparison, check_comparison, run_comparison
+from noiseproof.commands.folder import claim
+from noiseproof.commands.problem import build_problem
+from noiseproof.configs import with_settings
+from noiseproof.results import MetaTraining, Summary
+from noiseproof.zoo import load_learned
+
+
+def evaluate(
+    optimizer: str,
+    settings: Sequence[str],
+    folder: Path,
+    console: Console,
+    *,
+    seed: int,
+    data_dir: Path | None = None,
+) -> Summary:
+    """Compares a learned optimizer with rivals; writes records and report.
+
+    Args:
+        optimizer: A learned optimizer, as `noiseproof.load` takes it.
+        settings: `section.key=value` over the settings that it was meta-trained with.
+        folder: Where records and report go; must be new or empty.
+        console: Where progress and the table are printed.
+        seed: Seed of tuning and the inner runs.
+        data_dir: Folder of the data sets.
+
+    Raises:
+        ValueError: Whatever is wrong, in one line, before anything is written.
+    """
+    loaded = load_learned(optimizer)
+    try:
+        values = dict(loaded.card["provenance"]["config"])
+        cost = MetaTraining(**loaded.card["meta_training"])
+    except (KeyError, TypeError):
+        raise ValueError(f"The card of {optimizer} does not say how it was meta-trained.") from None
+    for setting in settings:
+        if setting.split(".")[0] == "rule":
+            raise ValueError(f"The rule comes with {optimizer} and cannot be set, got {setting}.")
+    config = with_settings(values, settings, "settings")
+    check_comparison(config)
+    problem = build_problem(config, data_dir)
+    claim(folder, f"evaluate {Path(optimizer).name}", config, seed, resume=False)
+    comparison = Comparison(
+        preset=loaded.card["preset"],
+        config=config,
+        seed=seed,
+        theta=loaded.theta,
+        initial_theta=loaded.learned.init(jax.random.key(seed)),
+        meta_training=cost,
+    )
+    return run_comparison(comparison, problem, folder, console)

@@ -1,0 +1,62 @@
+"""The output folder of a run: claimed before anything is written, never taken from another."""
+
+import json
+import shutil
+from pathlib import Path
+
+from noiseproof.configs import Config, as_dict
+from noiseproof.results import write_text
+
+CONFIG_FILE = "config.json"
+"""Its presence says that a folder was made by a run, and of which config."""
+
+
+def claim(folder: Path, preset: str, config: Config, seed: int, *, resume: bool) -> None:
+    """Makes the folder, or makes sure that it holds the same run's beginning.
+
+    Raises:
+        ValueError: The folder is in use and `resume` is false, or it holds another run.
+    """
+    wanted = {"preset": preset, "seed": seed, **as_dict(config)}
+    if is_used(folder):
+        if not resume:
+            raise ValueError(
+                f"The output folder {folder} is in use: choose another with --out, or go on with "
+                "the run in it with --resume."
+            )
+        check_same(folder, wanted)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG_FILE, json.dumps(wanted, indent=2) + "\n")
+
+
+def check_same(folder: Path, wanted: dict) -> None:
+    """Raises ValueError where the folder holds no run, or one with other settings."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise ValueError(f"The output folder {folder} holds no run to resume.")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        raise ValueError(f"{path} is damaged: it is no JSON.") from None
+    for key in wanted:
+        if found.get(key) != wanted[key]:
+            raise ValueError(
+                f"The run in {folder} has {key} {found.get(key)}, not {wanted[key]}: resume it "
+                "with the same settings, or choose another folder with --out."
+            )
+
+
+def is_used(folder: Path) -> bool:
+    """Whether there is something in the folder, or a file in its place."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def discard(folder: Path) -> None:
+    """Empties the folder of an earlier run; a folder that no run made stays as it is.
+
+    Raises:
+        ValueError: The folder is in use by something else.
+    """
+    if is_used(folder) and not (folder / CONFIG_FILE).is_file():
+        raise ValueError(f"The output folder {folder} is in use by something else than a run.")
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,40 @@
+"""The names that commands and presets take, straight from the dicts that hold them."""
+
+from collections.abc import Iterable, Mapping
+
+from noiseproof.configs import preset_names
+from noiseproof.corruptions import CORRUPTIONS
+from noiseproof.data import DATASETS
+from noiseproof.metatrain import ESTIMATORS
+from noiseproof.models import MODELS
+from noiseproof.optimizers import LEARNED_OPTIMIZERS
+from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.zoo import shipped_names
+
+
+def names_by_kind() -> Mapping[str, Iterable[str]]:
+    """All names by kind."""
+    return {
+        "presets": preset_names(),
+        "datasets": DATASETS,
+        "models": MODELS,
+        "optimizers": LEARNED_OPTIMIZERS,
+        "rivals": RIVALS,
+        "estimators": ESTIMATORS,
+        "corruptions": CORRUPTIONS,
+        "zoo": shipped_names(),
+    }
+
+
+def describe(kind: str = "") -> str:
+    """The names of one kind, a line each; of all kinds, a line a kind, if none is named.
+
+    Raises:
+        ValueError: There is no such kind.
+    """
+    kinds = names_by_kind()
+    if not kind:
+        return "\n".join(f"{kind}: {' '.join(names) or '-'}" for kind, names in kinds.items())
+    if kind not in kinds:
+        raise ValueError(f"The kind must be one of {', '.join(kinds)}, got {kind}.")
+    return "\n".join(kinds[kind])

@@ -1,0 +1,169 @@
+"""The main job: meta-train, tune the rivals, compare, record, report."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from noiseproof import results
+from noiseproof.checkpoint import save_theta
+from noiseproof.commands.compare import (
+    Comparison,
+    check_comparison,
+    device_words,
+    run_comparison,
+)
+from noiseproof.commands.folder import claim
+from noiseproof.commands.problem import Problem, build_estimator, build_problem, outer_loss_words
+from noiseproof.commands.progress import meta_training_progress
+from noiseproof.configs import Config, as_dict
+from noiseproof.data import image_shape
+from noiseproof.metatrain.outer_loop import OuterState, Plan, check_plan, meta_train
+from noiseproof.results import MetaTraining, Summary, collect_provenance
+
+LIMITS = (
+    "Meta-trained on one small task: on other data sets, classifiers, run lengths and batch sizes "
+    "it may do worse than a tuned hand-designed optimizer; compare before relying on it."
+)
+
+
+def run(
+    preset: str,
+    config: Config,
+    folder: Path,
+    console: Console,
+    *,
+    seed: int,
+    data_dir: Path | None = None,
+    resume: bool = False,
+) -> Summary:
+    """Runs an experiment from nothing to its report.
+
+    Args:
+        preset: Name of the preset, for the records.
+        config: Its settings.
+        folder: Where everything is written; must be new or empty, unless resumed.
+        console: Where progress and the table are printed.
+        seed: Seed of meta-training, tuning and the inner runs.
+        data_dir: Folder of the data sets.
+        resume: Whether to go on with the run in the folder.
+
+    Raises:
+        ValueError: Whatever is wrong, in one line, before anything is written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; during meta-training after a checkpoint.
+    """
+    check_comparison(config)
+    problem = build_problem(config, data_dir)
+    estimator = build_estimator(config, problem.objective)
+    plan = Plan(**as_dict(config)["meta"])
+    check_plan(plan)
+    claim(folder, preset, config, seed, resume=resume)
+    key = jax.random.fold_in(jax.random.key(seed), 0)
+    with (
+        stop_on_signals() as should_stop,
+        meta_training_progress(console, plan.num_outer_steps) as show,
+    ):
+        state = meta_train(
+            problem.objective,
+            estimator,
+            plan,
+            problem.data,
+            problem.select_data,
+            key,
+            folder=folder,
+            resume=resume,
+            on_metrics=show,
+            should_stop=should_stop,
+        )
+    comparison = Comparison(
+        preset=preset,
+        config=config,
+        seed=seed,
+        theta=state.best_theta,
+        initial_theta=state.initial_theta,
+        meta_training=cost(state, estimator.num_inner_steps),
+    )
+    save_theta(folder, state.best_theta, card(comparison, problem, []))
+    summary = run_comparison(comparison, problem, folder, console)
+    save_theta(folder, state.best_theta, card(comparison, problem, summary.comparisons))
+    console.print(f"records and report in {folder}", soft_wrap=True)
+    return summary
+
+
+def cost(state: OuterState, num_inner_steps: int) -> MetaTraining:
+    """What meta-training cost, compiling included."""
+    outer_steps, seconds = int(state.outer_step), float(state.seconds)
+    inner_steps = outer_steps * num_inner_steps
+    return MetaTraining(
+        outer_steps=outer_steps,
+        inner_steps=inner_steps,
+        seconds=seconds,
+        inner_steps_per_second=inner_steps / max(seconds, 1e-9),
+        device=device_words(),
+    )
+
+
+def card(
+    comparison: Comparison, problem: Problem, comparisons: Sequence[results.Comparison]
+) -> dict[str, Any]:
+    """What is published beside theta: what it is, what it was trained on, what it reached."""
+    config = comparison.config
+    provenance = collect_provenance(
+        device=device_words(),
+        seeds={"meta": [comparison.seed]},
+        arguments=sys.argv,
+        config=as_dict(config),
+    )
+    return {
+        "rule": config.rule.name,
+        "options": config.rule.options,
+        "meta_trained_on": outer_loss_words(config),
+        "task": {
+            "dataset": problem.dataset.name,
+            "image_shape": list(image_shape(problem.dataset)),
+            "model": config.model.name,
+            "model_options": config.model.options,
+            "batch_size": config.inner.batch_size,
+        },
+        "num_steps": config.inner.num_steps,
+        "results": [comparison._asdict() for comparison in comparisons],
+        "meta_training": comparison.meta_training._asdict(),
+        "license": "Apache-2.0",
+        "limits": LIMITS,
+        "preset": comparison.preset,
+        "seed": comparison.seed,
+        "provenance": provenance._asdict(),
+    }
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Turns Ctrl-C and SIGTERM into a question that the loop asks; a second Ctrl-C is at once.
+
+    Raises:
+        SystemExit: With 130 after Ctrl-C, 143 after SIGTERM, when the loop has stopped.
+    """
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    handled = (signal.SIGINT, signal.SIGTERM)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, note) for number in handled if in_main_thread}
+    try:
+        yield lambda: bool(received)
+    except KeyboardInterrupt:
+        raise SystemExit(128 + (received[0] if received else signal.SIGINT)) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

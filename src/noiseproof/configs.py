@@ -1,0 +1,254 @@
+"""The settings of an experiment, as frozen dataclasses read from TOML presets.
+
+Configs stop at the door: commands turn them into components, library functions take plain
+arguments. An unknown key, a wrong type or an unknown preset is one `ValueError` that names the
+place and what is allowed.
+"""
+
+import dataclasses
+import inspect
+import tomllib
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The data set: its name (or the path of an .npz), and its side in pixels, 0 as it is."""
+
+    name: str = "digits"
+    image_size: int = 0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The classifier: its name, and its builder's options."""
+
+    name: str = "mlp"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InnerConfig:
+    """An inner run: its steps, and the clean images of a step."""
+
+    num_steps: int = 500
+    batch_size: int = 32
+
+
+@dataclass(frozen=True)
+class OuterConfig:
+    """The outer loss: Gaussian noise of one scale, mixed with clean images.
+
+    Attributes:
+        std: Standard deviation of the noise, in units of the pixel range.
+        clip: Whether noisy pixels are clipped to [0, 1].
+        clean_weight: Share of clean images in the loss, 0 to 1.
+        batch_size: Images of one evaluation.
+        pool_size: Images that are corrupted afresh each outer step.
+        last_share: The last share of a run that the outer loss is a mean over, in (0, 1].
+        loss_interval: Inner steps between two evaluations.
+    """
+
+    std: float = 0.5
+    clip: bool = False
+    clean_weight: float = 0.0
+    batch_size: int = 64
+    pool_size: int = 2048
+    last_share: float = 1.0
+    loss_interval: int = 10
+
+
+@dataclass(frozen=True)
+class RuleConfig:
+    """The learned optimizer: its name, and its builder's options."""
+
+    name: str = "nominal_mlp"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EstimatorConfig:
+    """The gradient estimator; `truncation` is not used by full-length `es`."""
+
+    name: str = "nres"
+    truncation: int = 50
+    num_pairs: int = 16
+    std: float = 0.02
+
+
+@dataclass(frozen=True)
+class MetaConfig:
+    """Meta-training: see `metatrain.outer_loop.Plan`."""
+
+    num_outer_steps: int = 400
+    learning_rate: float = 1e-2
+    warmup_share: float = 0.05
+    max_norm: float = 1.0
+    select_every: int = 50
+    num_select_runs: int = 8
+    checkpoint_every: int = 25
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """The rivals and their random search."""
+
+    rivals: tuple[str, ...] = ("adam", "adamw")
+    num_trials: int = 64
+    num_finalists: int = 5
+    num_final_runs: int = 5
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The final evaluation: noise scales beside clean images, and inner seeds."""
+
+    strengths: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    num_seeds: int = 10
+
+
+@dataclass(frozen=True)
+class Config:
+    """An experiment."""
+
+    experiment: str = "gaussian"
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    inner: InnerConfig = InnerConfig()
+    outer: OuterConfig = OuterConfig()
+    rule: RuleConfig = RuleConfig()
+    estimator: EstimatorConfig = EstimatorConfig()
+    meta: MetaConfig = MetaConfig()
+    tuning: TuningConfig = TuningConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with the package."""
+    folder = resources.files("noiseproof") / "presets"
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load_preset(name: str, settings: Sequence[str] = ()) -> Config:
+    """A preset with `section.key=value` settings laid over it.
+
+    Raises:
+        ValueError: Unknown preset or key, a value of the wrong type, or a setting of another form.
+    """
+    if name not in preset_names():
+        raise ValueError(f"The preset must be one of {', '.join(preset_names())}, got {name}.")
+    text = (resources.files("noiseproof") / "presets" / f"{name}.toml").read_text("utf-8")
+    return with_settings(tomllib.loads(text), settings, name)
+
+
+def default_config(settings: Sequence[str]) -> Config:
+    """The defaults of every section with `section.key=value` settings laid over them."""
+    return with_settings({}, settings, "settings")
+
+
+def with_settings(values: dict[str, Any], settings: Sequence[str], place: str) -> Config:
+    """A config from nested values with settings laid over them; `place` is for messages."""
+    for setting in settings:
+        apply_setting(values, setting)
+    return build(Config, values, place)
+
+
+def apply_setting(values: dict[str, Any], setting: str) -> None:
+    """Lays one `section.key=value` over nested values; the value is TOML, or else a bare text."""
+    place, equals, text = setting.partition("=")
+    *sections, key = place.strip().split(".")
+    if not equals or not all((*sections, key)):
+        raise ValueError(f"A setting must have the form section.key=value, got {setting}.")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"{section} is no section, in the setting {setting}.")
+    try:
+        values[key] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[key] = text.strip()
+
+
+def build(kind: Any, values: Mapping[str, Any], place: str) -> Any:
+    """A config dataclass from nested values, checked key by key.
+
+    Args:
+        kind: The dataclass.
+        values: Its values by name; those left out keep their defaults.
+        place: Where they stand, for messages.
+
+    Raises:
+        ValueError: An unknown key, or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            raise ValueError(f"{place} has no key {key}; allowed are {', '.join(hints)}.")
+    parts = {key: convert(hints[key], value, f"{place}.{key}") for key, value in values.items()}
+    return kind(**parts)
+
+
+def convert(hint: Any, value: Any, place: str) -> Any:
+    """A value as the type that a field asks for; a whole number may stand for a float."""
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, Mapping):
+            return build(hint, value, place)
+        raise ValueError(f"{place} must be a section, got {value!r}.")
+    kind = typing.get_origin(hint) or hint
+    if kind is tuple and isinstance(value, list | tuple):
+        return tuple(convert(typing.get_args(hint)[0], part, place) for part in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise ValueError(f"{place} must be {type_words(hint)}, got {value!r}.")
+
+
+def build_component(
+    builders: Mapping[str, Callable[..., Any]],
+    name: str,
+    options: Mapping[str, Any],
+    **arguments: Any,
+) -> Any:
+    """A component from its name in a dict of builders, options of the user's and other arguments.
+
+    Raises:
+        ValueError: An unknown name or option, or what the builder itself finds wrong.
+    """
+    if name not in builders:
+        raise ValueError(f"{name} must be one of {', '.join(builders)}.")
+    allowed = [key for key in inspect.signature(builders[name]).parameters if key not in arguments]
+    for key in options:
+        if key not in allowed:
+            raise ValueError(f"{name} has no option {key}; allowed are {', '.join(allowed)}.")
+    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    return builders[name](**arguments, **plain)
+
+
+def type_words(hint: Any) -> str:
+    """A type in words, for messages."""
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    kind = typing.get_origin(hint) or hint
+    if kind is tuple:
+        part = words[typing.get_args(hint)[0]].removeprefix("a ")
+        return f"a list of {part}s"
+    return words.get(kind, "a table")
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """All settings as nested dicts, tuples as lists: what records and checkpoints keep."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(part) for key, part in value.items()}
+        return [plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+    return plain(dataclasses.asdict(config))

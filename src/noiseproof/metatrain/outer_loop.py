@@ -1,0 +1,250 @@
+"""The outer loop: follow the estimated meta-gradient, keep the theta that `select` likes best.
+
+Every outer step's randomness is folded from the run's key and the step's number, and all that a
+step depends on is in the checkpoint, so that a run that was killed and resumed ends with the same
+theta, bit for bit, as one that was not.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
+
+from noiseproof import inner_loop
+from noiseproof.checkpoint import load_state, save_state
+from noiseproof.metatrain.antithetic import Objective, recipe_of
+from noiseproof.results import MetricsLine, append_metrics, truncate_metrics
+from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
+
+METRICS_FILE = "metrics.jsonl"
+CHECKPOINTS_FOLDER = "checkpoints"
+
+
+class OuterState(NamedTuple):
+    """Meta-training between two outer steps: all that a checkpoint holds.
+
+    Attributes:
+        theta: The learned optimizer as it is.
+        optimizer_state: Of the outer optimizer.
+        estimator_state: The inner runs under way.
+        outer_step: Outer steps taken.
+        initial_theta: The learned optimizer before the first outer step.
+        best_theta: The theta of least loss on `select` so far.
+        best_select_loss: That loss, in nats; infinite before the first.
+        seconds: Wall-clock seconds so far.
+    """
+
+    theta: Theta
+    optimizer_state: Any
+    estimator_state: Any
+    outer_step: Int[Array, ""]
+    initial_theta: Theta
+    best_theta: Theta
+    best_select_loss: Scalar
+    seconds: Float[Array, ""]
+
+
+class Plan(NamedTuple):
+    """How long and how fast to meta-train.
+
+    Attributes:
+        num_outer_steps: Outer steps in all.
+        learning_rate: Peak of the outer Adam's learning rate.
+        warmup_share: Share of the outer steps over which it rises from zero.
+        max_norm: The meta-gradient is scaled down to this Euclidean norm.
+        select_every: Outer steps between two scores on `select`.
+        num_select_runs: Inner runs of a score; the same at every score.
+        checkpoint_every: Outer steps between two checkpoints.
+    """
+
+    num_outer_steps: int
+    learning_rate: float
+    warmup_share: float = 0.05
+    max_norm: float = 1.0
+    select_every: int = 50
+    num_select_runs: int = 8
+    checkpoint_every: int = 50
+
+
+def check_plan(plan: Plan) -> None:
+    """Raises ValueError where a number of the plan makes no sense."""
+    for name in ("num_outer_steps", "select_every", "num_select_runs", "checkpoint_every"):
+        if getattr(plan, name) < 1:
+            raise ValueError(f"{name} must be positive, got {getattr(plan, name)}.")
+    for name in ("learning_rate", "max_norm"):
+        if not getattr(plan, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(plan, name)}.")
+    if not 0.0 <= plan.warmup_share < 1.0:
+        raise ValueError(f"warmup_share must lie in [0, 1), got {plan.warmup_share}.")
+
+
+def outer_optimizer(plan: Plan) -> optax.GradientTransformation:
+    """Adam with warm-up, cosine and clipping by norm."""
+    num_warmup = round(plan.warmup_share * plan.num_outer_steps)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, plan.learning_rate, num_warmup, plan.num_outer_steps
+    )
+    return optax.chain(optax.clip_by_global_norm(plan.max_norm), optax.adam(schedule))
+
+
+def select_loss(
+    objective: Objective, theta: Theta, select_data: Data, num_runs: int, key: PRNGKeyArray
+) -> Scalar:
+    """Mean meta-loss on `select` over the last tenth of several runs; infinite if one diverged."""
+    pool_key, run_key = jax.random.split(key)
+    data = objective.task.refresh(select_data, pool_key)
+    recipe = recipe_of(objective, theta)
+
+    def one_run(key: PRNGKeyArray) -> Scalar:
+        run = inner_loop.train(
+            objective.task, recipe, data, objective.num_steps, key, scored_share=0.1
+        )
+        return run.meta_loss
+
+    loss = jax.vmap(one_run)(jax.random.split(run_key, num_runs)).mean()
+    return jnp.where(jnp.isfinite(loss), loss, jnp.inf)
+
+
+class Steps(NamedTuple):
+    """The compiled parts of the loop.
+
+    Attributes:
+        start: `data -> OuterState`, before the first outer step.
+        advance: `(state, data) -> (state, MetaEstimate, gradient norm)`, one outer step.
+        score: `(theta, select_data) -> loss`, with the same draws at every call.
+    """
+
+    start: Callable[[Data], OuterState]
+    advance: Callable[[OuterState, Data], tuple[OuterState, MetaEstimate, Scalar]]
+    score: Callable[[Theta, Data], Scalar]
+
+
+def build_steps(
+    objective: Objective, estimator: GradientEstimator, plan: Plan, key: PRNGKeyArray
+) -> Steps:
+    """Builds the parts of the loop once, each traced once."""
+    optimizer = outer_optimizer(plan)
+    theta_key, runs_key, steps_key, select_key = jax.random.split(key, 4)
+
+    def start(data: Data) -> OuterState:
+        theta = objective.learned.init(theta_key)
+        return OuterState(
+            theta=theta,
+            optimizer_state=optimizer.init(theta),
+            estimator_state=estimator.init(theta, data, runs_key),
+            outer_step=jnp.zeros((), jnp.int32),
+            initial_theta=theta,
+            best_theta=theta,
+            best_select_loss=jnp.array(jnp.inf),
+            seconds=jnp.zeros(()),
+        )
+
+    def advance(state: OuterState, data: Data) -> tuple[OuterState, MetaEstimate, Scalar]:
+        pool_key, pairs_key = jax.random.split(jax.random.fold_in(steps_key, state.outer_step))
+        data = objective.task.refresh(data, pool_key)
+        found, estimator_state = estimator.estimate(
+            state.theta, state.estimator_state, data, pairs_key
+        )
+        updates, optimizer_state = optimizer.update(found.gradient, state.optimizer_state)
+        state = state._replace(
+            theta=optax.apply_updates(state.theta, updates),
+            optimizer_state=optimizer_state,
+            estimator_state=estimator_state,
+            outer_step=state.outer_step + 1,
+        )
+        return state, found, optax.tree.norm(found.gradient)
+
+    def score(theta: Theta, select_data: Data) -> Scalar:
+        return select_loss(objective, theta, select_data, plan.num_select_runs, select_key)
+
+    return Steps(jax.jit(start), jax.jit(advance), jax.jit(score))
+
+
+def meta_train(
+    objective: Objective,
+    estimator: GradientEstimator,
+    plan: Plan,
+    data: Data,
+    select_data: Data,
+    key: PRNGKeyArray,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    on_metrics: Callable[[MetricsLine], None] = lambda _line: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> OuterState:
+    """Meta-trains a learned optimizer.
+
+    Args:
+        objective: What is minimized.
+        estimator: How its gradient is estimated.
+        plan: Outer steps, learning rate, scores, checkpoints.
+        data: The task's data with the outer split.
+        select_data: The task's data with the select split in its place.
+        key: Fixes everything.
+        folder: Where `checkpoints/` and `metrics.jsonl` go; nothing is written without it.
+        resume: Whether to go on from the last good checkpoint in `folder`, if there is one.
+        on_metrics: Called after every outer step.
+        should_stop: Asked after every outer step; if true, a checkpoint is written first.
+
+    Raises:
+        ValueError: The plan makes no sense, or a checkpoint is of another run.
+        KeyboardInterrupt: `should_stop` was true.
+    """
+    check_plan(plan)
+    steps = build_steps(objective, estimator, plan, key)
+    state = steps.start(data)
+    if folder is not None:
+        state = restore(folder, state) if resume else state
+        truncate_metrics(folder / METRICS_FILE, int(state.outer_step))
+    began = time.monotonic() - float(state.seconds)
+    for step in range(int(state.outer_step) + 1, plan.num_outer_steps + 1):
+        state, found, norm = steps.advance(state, data)
+        loss = None
+        if is_due(step, plan.select_every, plan):
+            state, loss = keep_best(state, steps.score(state.theta, select_data))
+        seconds = time.monotonic() - began
+        state = state._replace(seconds=jnp.float32(seconds))
+        line = MetricsLine(
+            outer_step=step,
+            meta_loss=float(found.meta_loss),
+            select_loss=loss,
+            inner_steps=step * estimator.num_inner_steps,
+            seconds=seconds,
+            snr=float(found.signal_to_noise),
+            gradient_norm=float(norm),
+            diverged_share=float(found.diverged_share),
+        )
+        stopping = should_stop() and step < plan.num_outer_steps
+        if folder is not None:
+            # The line first: what a checkpoint has not reached is cut off again at a resume.
+            append_metrics(folder / METRICS_FILE, line)
+            if stopping or is_due(step, plan.checkpoint_every, plan):
+                save_state(folder / CHECKPOINTS_FOLDER, step, state)
+        on_metrics(line)
+        if stopping:
+            raise KeyboardInterrupt
+    return state
+
+
+def restore(folder: Path, like: OuterState) -> OuterState:
+    """The last good checkpoint, or `like` where there is none."""
+    found = load_state(folder / CHECKPOINTS_FOLDER, like)
+    return like if found is None else found[1]
+
+
+def is_due(step: int, every: int, plan: Plan) -> bool:
+    """Whether something that is done every few steps, and at the end, is done now."""
+    return step % every == 0 or step == plan.num_outer_steps
+
+
+def keep_best(state: OuterState, loss: Scalar) -> tuple[OuterState, float]:
+    """The state with the better of the best theta so far and its own, and the loss as a float."""
+    if loss < state.best_select_loss:
+        state = state._replace(best_theta=state.theta, best_select_loss=loss)
+    return state, float(loss)
