@@ -1,8 +1,10 @@
 """What trains a classifier: learned rules and hand-designed rivals."""
 
+from noiseproof.optimizers.adafac_mlp import adafac_mlp
+from noiseproof.optimizers.mlp import mlp
 from noiseproof.optimizers.nominal_mlp import nominal_mlp
 
-LEARNED_OPTIMIZERS = {"nominal_mlp": nominal_mlp}
+LEARNED_OPTIMIZERS = {"adafac_mlp": adafac_mlp, "mlp": mlp, "nominal_mlp": nominal_mlp}
 """Builders of learned optimizers by name."""
 
-__all__ = ["LEARNED_OPTIMIZERS", "nominal_mlp"]
+__all__ = ["LEARNED_OPTIMIZERS", "adafac_mlp", "mlp", "nominal_mlp"]

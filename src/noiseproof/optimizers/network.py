@@ -10,10 +10,22 @@ from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from noiseproof.optimizers.features import spread
+from noiseproof.optimizers.features import rms_normalize, spread, time_embedding
 from noiseproof.types import Theta
+
+STEP_SCALE = 1e-3
+EXPONENT_SCALE = 1e-3
+"""Without factors as small as these inner training is chaotic (Metz et al., arXiv 2009.11243)."""
+
+
+def check_hidden_sizes(hidden_sizes: Sequence[int]) -> None:
+    """Raises ValueError where there is no hidden layer, or an empty one."""
+    if not hidden_sizes or min(hidden_sizes) < 1:
+        raise ValueError(
+            f"hidden_sizes must be one or more positive counts of units, got {hidden_sizes}."
+        )
 
 
 def init_network(
@@ -62,3 +74,24 @@ def apply_network(
         hidden = jax.nn.relu(hidden)
         hidden = theta[f"weight_{index}"] @ hidden + theta[f"bias_{index}"][:, None]
     return hidden
+
+
+def timed_step(
+    theta: Theta,
+    rows: Float[Array, "features parameters"],
+    step: Int[Array, ""],
+    sizes: Sequence[int],
+) -> Float[Array, " parameters"]:
+    """What a network that also sees the time adds to each parameter.
+
+    Args:
+        theta: From `init_network`, with two outputs: a direction and a log-magnitude.
+        rows: Features per parameter, not yet normalized.
+        step: 0-based index of the step to come.
+        sizes: Number of parameters of each tensor.
+    """
+    no_tensor_values = jnp.zeros((0, len(sizes)))
+    direction, magnitude = apply_network(
+        theta, rms_normalize(rows, sizes), no_tensor_values, time_embedding(step), sizes
+    )
+    return -STEP_SCALE * direction * jnp.exp(EXPONENT_SCALE * magnitude)

@@ -25,7 +25,7 @@ from noiseproof.optimizers.features import (
     tensor_ranks,
     tensor_sizes,
 )
-from noiseproof.optimizers.network import apply_network, init_network
+from noiseproof.optimizers.network import apply_network, check_hidden_sizes, init_network
 from noiseproof.optimizers.schedules import SCHEDULES, check_schedule
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, Theta
 
@@ -67,8 +67,7 @@ def nominal_mlp(
     for name, value in (("initial_step", initial_step), ("initial_decay", initial_decay)):
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value}.")
-    if not hidden_sizes or min(hidden_sizes) < 1:
-        raise ValueError(f"hidden_sizes must name at least one layer, got {hidden_sizes}.")
+    check_hidden_sizes(hidden_sizes)
     init_schedule, schedule_at = SCHEDULES[schedule]
 
     def init(key: PRNGKeyArray) -> Theta:
