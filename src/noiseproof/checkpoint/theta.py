@@ -1,0 +1,117 @@
+"""A learned optimizer on disk: its weights as safetensors, and a JSON card that says what they are.
+
+The card holds the checksum of the weights and its own, so that the pair is used only as it was
+published.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+
+from noiseproof.checkpoint.seal import replace_files, seal, sha256, unseal
+from noiseproof.types import Theta
+
+WEIGHTS_SUFFIX = ".safetensors"
+DTYPES = ("float16", "float32")
+
+
+def save_theta(path: str | Path, theta: Theta, card: dict[str, Any]) -> Path:
+    """Publish the weights of a learned optimizer with their card.
+
+    Args:
+        path: A folder, for `theta.safetensors` and `theta.json` in it, or the name of a
+            `.safetensors` file, for that and a `.json` beside it.
+        theta: Nested dicts, with names for keys, of float16 or float32 arrays.
+        card: What JSON can hold: `rule` and `options`, from which the optimizer is built, and all
+            that a reader should know: what it was meta-trained on and how long, results with
+            intervals, cost, device, versions, seed, license.
+
+    Returns:
+        The file of the weights.
+
+    Raises:
+        ValueError: `theta` is no nest of dicts of float arrays, or `card` lacks its rule or
+            options or holds what JSON cannot.
+    """
+    weights_file, card_file = _theta_files(Path(path))
+    weights = safetensors.numpy.save(_flatten(theta))
+    _check_card(card)
+    sealed = seal({**card, "theta_sha256": sha256(weights)})
+    weights_file.parent.mkdir(parents=True, exist_ok=True)
+    replace_files({weights_file: weights, card_file: sealed})
+    return weights_file
+
+
+def load_theta(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The weights and the card of a published learned optimizer.
+
+    Args:
+        path: What `save_theta` was given.
+
+    Returns:
+        Theta as nested dicts of arrays, and the card.
+
+    Raises:
+        ValueError: A file is missing or damaged, or of another format version.
+    """
+    weights_file, card_file = _theta_files(Path(path))
+    if not weights_file.is_file():
+        raise ValueError(f"{weights_file} is missing.")
+    card = unseal(card_file)
+    _check_card(card)
+    weights = weights_file.read_bytes()
+    if sha256(weights) != card["theta_sha256"]:
+        raise ValueError(f"{weights_file} is damaged or not the one of {card_file.name}.")
+    return _unflatten(safetensors.numpy.load(weights)), card
+
+
+def _theta_files(path: Path) -> tuple[Path, Path]:
+    """The files of weights and card."""
+    weights_file = path if path.suffix == WEIGHTS_SUFFIX else path / f"theta{WEIGHTS_SUFFIX}"
+    return weights_file, weights_file.with_suffix(".json")
+
+
+def _check_card(card: dict[str, Any]) -> None:
+    for name, kind in (("rule", str), ("options", dict)):
+        if not isinstance(card.get(name), kind):
+            raise ValueError(f"A card must hold {name} ({kind.__name__}), got {card.get(name)!r}.")
+
+
+def _flatten(theta: Theta, prefix: str = "") -> dict[str, np.ndarray]:
+    """Arrays by the names on their way, joined with slashes."""
+    if not isinstance(theta, dict):
+        if not prefix or str(getattr(theta, "dtype", None)) not in DTYPES:
+            raise ValueError(
+                f"theta must be nested dicts of {' or '.join(DTYPES)} arrays,"
+                f" got {_kind(theta)} at {prefix or 'its root'}."
+            )
+        return {prefix: np.array(theta, order="C")}
+    flat: dict[str, np.ndarray] = {}
+    for name, part in theta.items():
+        if not isinstance(name, str) or not name or "/" in name:
+            raise ValueError(f"theta must have names without a slash for keys, got {name!r}.")
+        flat |= _flatten(part, f"{prefix}/{name}" if prefix else name)
+    if not flat:
+        raise ValueError(
+            f"theta must hold an array in every dict, got none at {prefix or 'its root'}."
+        )
+    return flat
+
+
+def _kind(leaf: Any) -> str:
+    """What a leaf is, in a word."""
+    return str(getattr(leaf, "dtype", type(leaf).__name__))
+
+
+def _unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:
+    theta: dict[str, Any] = {}
+    for path, array in flat.items():
+        *outer, name = path.split("/")
+        part = theta
+        for step in outer:
+            part = part.setdefault(step, {})
+        part[name] = jnp.asarray(array)
+    return theta
