@@ -7,6 +7,7 @@ and `--version` answer at once.
 
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -179,12 +180,13 @@ def _data_setting(data: Path | None) -> list[str]:
 def main() -> None:
     """Runs a command and turns what went wrong into one line and an exit code."""
     warnings.showwarning = _print_warning
-    sys.exit(_exit_code())
+    sys.exit(exit_code(sys.argv[1:]))
 
 
-def _exit_code() -> int:
+def exit_code(arguments: Sequence[str]) -> int:
+    """Runs a command; 0, 2 where the user was wrong, 1 where the machine was, 130 after Ctrl-C."""
     try:
-        return app(standalone_mode=False) or 0
+        return app(arguments, standalone_mode=False) or 0
     except ValueError as error:
         return _complain(error, 2)
     except OSError as error:

@@ -84,7 +84,7 @@ def run_comparison(
     tune_key, judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
     contestants = [
         *_learned_contestants(comparison, problem),
-        *_rival_contestants(config, problem, tune_key, console),
+        *_rival_contestants(config, problem, console, tune_key),
     ]
     sets = test_sets(config, problem)
     keys = jax.random.split(judge_key, config.evaluation.num_seeds)
@@ -147,7 +147,7 @@ def _learned_contestants(comparison: Comparison, problem: Problem) -> list[Conte
 
 
 def _rival_contestants(
-    config: Config, problem: Problem, key: PRNGKeyArray, console: Console
+    config: Config, problem: Problem, console: Console, key: PRNGKeyArray
 ) -> list[Contestant]:
     contestants = []
     for index, name in enumerate(config.tuning.rivals):

@@ -32,51 +32,45 @@ def _bar(console: Console) -> Progress:
 
 def _on_bar(bar: Progress, num_outer_steps: int) -> Report:
     task = bar.add_task("meta-training", total=num_outer_steps, loss="-", rate="-")
-    rate = _rates()
+    speed = _speedometer()
 
     def report(line: MetricsLine) -> None:
-        bar.update(
-            task,
-            completed=line.outer_step,
-            loss=f"{line.meta_loss:.3f}",
-            rate=f"{rate(line):,.0f}",
-        )
+        rate = speed(line)
+        loss = f"{line.meta_loss:.3f}"
+        bar.update(task, completed=line.outer_step, loss=loss, rate=f"{rate:,.0f}" if rate else "-")
 
     return report
 
 
 def _as_lines(console: Console, num_outer_steps: int) -> Report:
-    rate = _rates()
+    speed = _speedometer()
     last = -SECONDS_BETWEEN_LINES
 
     def report(line: MetricsLine) -> None:
         nonlocal last
-        speed = rate(line)
-        now = time.monotonic()
+        rate, now = speed(line), time.monotonic()
         if now - last < SECONDS_BETWEEN_LINES and line.outer_step < num_outer_steps:
             return
         last = now
-        steps_left = num_outer_steps - line.outer_step
-        seconds_left = steps_left * line.inner_steps / line.outer_step / max(speed, 1e-9)
-        console.print(
-            f"outer step {line.outer_step}/{num_outer_steps}  meta-loss {line.meta_loss:.3f}  "
-            f"{speed:,.0f} inner steps/s  {seconds_left:.0f} s left",
-            soft_wrap=True,
-        )
+        words = f"outer step {line.outer_step}/{num_outer_steps}  meta-loss {line.meta_loss:.3f}"
+        if rate:
+            steps_left = (num_outer_steps - line.outer_step) * line.inner_steps / line.outer_step
+            words += f"  {rate:,.0f} inner steps/s  {steps_left / rate:.0f} s left"
+        console.print(words, soft_wrap=True)
 
     return report
 
 
-def _rates() -> Callable[[MetricsLine], float]:
-    """Inner steps per second since the first step seen, which compiled."""
+def _speedometer() -> Callable[[MetricsLine], float | None]:
+    """Inner steps per second since the first step seen, which compiled; None at that one."""
     first: MetricsLine | None = None
 
-    def rate(line: MetricsLine) -> float:
+    def speed(line: MetricsLine) -> float | None:
         nonlocal first
         if first is None:
             first = line
-            return line.inner_steps / line.outer_step / max(line.seconds, 1e-9)
+            return None
         seconds = max(line.seconds - first.seconds, 1e-9)
         return (line.inner_steps - first.inner_steps) / seconds
 
-    return rate
+    return speed

@@ -42,10 +42,10 @@ def read_npz(path: Path) -> Source:
 
 def _load(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
     with _opened(path) as archive:
-        missing = [key for key in KEYS if key not in archive]
+        missing = [name for name in KEYS if name not in archive]
         if missing:
             raise ValueError(f"{path} must hold {', '.join(KEYS)}, but lacks {', '.join(missing)}.")
-        return {key: _array(archive, key, path) for key in KEYS}
+        return {name: _array(archive, name, path) for name in KEYS}
 
 
 def _opened(path: Path) -> np.lib.npyio.NpzFile:
@@ -61,12 +61,12 @@ def _opened(path: Path) -> np.lib.npyio.NpzFile:
     return archive
 
 
-def _array(archive: np.lib.npyio.NpzFile, key: str, path: Path) -> Shaped[np.ndarray, "..."]:
+def _array(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> Shaped[np.ndarray, "..."]:
     try:
-        return np.asarray(archive[key])
+        return np.asarray(archive[name])
     except Exception as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise ValueError(f"{key} in {path} must be a whole, plain array: {reason}.") from None
+        raise ValueError(f"{name} in {path} must be a whole, plain array: {reason}.") from None
 
 
 def _checked_images(

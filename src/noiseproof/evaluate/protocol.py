@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from noiseproof import inner_loop
 from noiseproof.results import CurvePoint, Kind, ResultRow, Role, mean_interval
@@ -87,7 +87,7 @@ def judge(
     recipe: Recipe,
     data: Data,
     test_sets: Sequence[TestSet],
-    keys: PRNGKeyArray,
+    keys: Key[Array, " seeds"],
     *,
     num_steps: int,
     num_classes: int,
@@ -106,7 +106,7 @@ def judge(
     """
 
     @jax.jit
-    def train(data: Data, keys: PRNGKeyArray) -> inner_loop.Run:
+    def train(data: Data, keys: Key[Array, " seeds"]) -> inner_loop.Run:
         return jax.vmap(lambda key: inner_loop.train(task, recipe, data, num_steps, key))(keys)
 
     runs = train(data, keys)

@@ -6,12 +6,12 @@ protocol keeps the luck of one run from choosing).
 """
 
 import warnings
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 
 from noiseproof import inner_loop
 from noiseproof.optimizers.rivals import Rival, Values, draw, on_edge
@@ -19,6 +19,9 @@ from noiseproof.types import Data, Task
 
 TRIALS_AT_ONCE = 16
 """Runs in one vectorized call: more gain nothing on a CPU and cost memory."""
+
+Points: TypeAlias = dict[str, Float[Array, " points"]]
+"""Values of each knob, a trial each."""
 
 
 class Tuned(NamedTuple):
@@ -70,11 +73,14 @@ def tune(
         ValueError: A count is not positive, or there are fewer trials than finalists.
     """
     if not 1 <= num_finalists <= num_trials:
-        raise ValueError(f"num_finalists must be 1 to num_trials = {num_trials}: {num_finalists}.")
+        raise ValueError(
+            f"num_finalists must be 1 to num_trials = {num_trials}, got {num_finalists}."
+        )
     if num_final_runs < 1:
         raise ValueError(f"num_final_runs must be positive, got {num_final_runs}.")
     points_key, pool_key, select_key, run_key = jax.random.split(key, 4)
-    points = draw(rival, num_trials, np.random.default_rng(np.asarray(jax.random.bits(points_key))))
+    generator = np.random.default_rng(int(jax.random.bits(points_key)))
+    points = jax.tree.map(jnp.asarray, draw(rival, num_trials, generator))
 
     def score(values: Values, data: Data, key: PRNGKeyArray) -> Scalar:
         recipe = rival.recipe(values, num_steps)
@@ -82,7 +88,9 @@ def tune(
         return jnp.where(run.diverged | ~jnp.isfinite(run.meta_loss), jnp.inf, run.meta_loss)
 
     @jax.jit
-    def scores(points: Values, data: Data, keys: PRNGKeyArray) -> Float[Array, "points runs"]:
+    def scores(
+        points: Points, data: Data, keys: Key[Array, " runs"]
+    ) -> Float[Array, "points runs"]:
         def runs(point: Values) -> Float[Array, " runs"]:
             return jax.vmap(lambda key: score(point, data, key))(keys)
 

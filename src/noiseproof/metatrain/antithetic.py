@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, Scalar
 
 from noiseproof import inner_loop
 from noiseproof.inner_loop import InnerState
@@ -68,7 +68,7 @@ def recipe_of(objective: Objective, theta: Theta) -> Recipe:
     return Recipe(objective.learned.optimizer(theta, objective.num_steps, objective.layout))
 
 
-def pair_keys(num_pairs: int, key: PRNGKeyArray) -> PRNGKeyArray:
+def pair_keys(num_pairs: int, key: PRNGKeyArray) -> Key[Array, " pairs"]:
     """A key for each pair, tied to its index and not to how many there are."""
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(num_pairs))
 

@@ -200,6 +200,7 @@ def meta_train(
     steps = build_steps(objective, estimator, plan, key)
     state = steps.start(data)
     if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
         state = restore(folder, state) if resume else state
         truncate_metrics(folder / METRICS_FILE, int(state.outer_step))
     began = time.monotonic() - float(state.seconds)
