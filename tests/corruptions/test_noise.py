@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noiseproof.corruptions import CORRUPTIONS, corrupt, gaussian_noise, spectral_noise
+from noiseproof.corruptions import corrupt, gaussian_noise, spectral_noise
 
 GREY = jnp.full((200, 16, 16, 3), 0.5, jnp.float32)
 KEY = jax.random.key(0)
@@ -75,9 +75,3 @@ def test_a_negative_std_is_refused():
         gaussian_noise(std=-0.1)
     with pytest.raises(ValueError, match=r"std must not be negative, got -0\.1\."):
         spectral_noise(exponent=1.0, std=-0.1)
-
-
-def test_discrete_and_continuous_tables_are_known():
-    for name, row in CORRUPTIONS.items():
-        assert row.tables, name
-        assert all(len(table) == 5 for _, table in row.tables)

@@ -5,15 +5,19 @@ of one image that can be vmapped, jitted and mostly differentiated; `FAMILIES` s
 together. `gaussian_noise` and its like build corruptions of one free strength.
 """
 
-from noiseproof.corruptions.apply import corrupt, quantized
+from noiseproof.corruptions.apply import corrupt
+from noiseproof.corruptions.families import FAMILIES, SPLITS, Split
+from noiseproof.corruptions.levels import quantized
 from noiseproof.corruptions.noise import gaussian_noise, spectral_noise
 from noiseproof.corruptions.severity import NamedCorruption
-from noiseproof.corruptions.suites import CORRUPTIONS, FAMILIES
+from noiseproof.corruptions.suites import CORRUPTIONS
 
 __all__ = [
     "CORRUPTIONS",
     "FAMILIES",
+    "SPLITS",
     "NamedCorruption",
+    "Split",
     "corrupt",
     "gaussian_noise",
     "quantized",

@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from noiseproof.corruptions.levels import quantized
 from noiseproof.corruptions.severity import NamedCorruption, static_severity
 from noiseproof.corruptions.suites import CORRUPTIONS
 from noiseproof.types import Image
@@ -88,15 +89,6 @@ def check_severities(severity: Any, images: Shaped[Array | np.ndarray, "..."]) -
     if not isinstance(severity, Tracer):
         for level in np.ravel(severity).tolist():
             static_severity(level)
-
-
-def quantized(image: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Truncated, not rounded, to multiples of 1/255, as the released files are.
-
-    A thousandth of a level is added first: 255 · (k/255) falls below k in 32-bit floats for some
-    k, where the 64-bit floats of the original script do not.
-    """
-    return jnp.floor(image.clip(0.0, 1.0) * 255 + 1e-3) / 255
 
 
 def _corrupt_all(

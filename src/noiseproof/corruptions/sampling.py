@@ -16,7 +16,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
 POISSON_SMALL = 8.0
 """Mean up to which Poisson counts are inverted exactly; above it by an asymptotic series."""
@@ -35,6 +35,12 @@ def uniform(shape: tuple[int, ...], key: PRNGKeyArray) -> Float[Array, "..."]:
     """Uniform numbers in the open interval (-1, 1), symmetric about 0, on a grid of 2^-22."""
     grid = 2 * (bits(shape, key) >> 9).astype(jnp.int32) + 1 - 2**23
     return grid.astype(jnp.float32) * 2.0**-23
+
+
+def integers(low: int, high: int, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, "..."]:
+    """Whole numbers from `low` to `high` - 1; chances differ by at most (high - low) / 2^16."""
+    spread = (bits(shape, key) >> 16) * jnp.uint32(high - low) >> 16
+    return low + spread.astype(jnp.int32)
 
 
 def normal(shape: tuple[int, ...], key: PRNGKeyArray) -> Float[Array, "..."]:
