@@ -93,7 +93,9 @@ def unroll(
     """
     task, interval = objective.task, objective.loss_interval
     recipe = recipe_of(objective, theta)
-    first_counted = round(objective.num_steps * (1.0 - objective.last_share))
+    # The last loss counts however small the share.
+    num_counted_steps = max(round(objective.num_steps * objective.last_share), 1)
+    first_counted = objective.num_steps - num_counted_steps
     num_losses = objective.num_steps // interval
     num_counted = num_losses - first_counted // interval
 
@@ -137,6 +139,9 @@ def combine(
 ) -> MetaEstimate:
     """The mean over pairs; those that diverged are left out and counted.
 
+    Where all diverged the gradient is zero and the meta-loss nan; the signal-to-noise ratio is nan
+    where fewer than two did not, since one has no spread.
+
     Args:
         gradients: Each pair's gradient, along the first axis of every leaf.
         losses: The weighted losses of both runs of each pair.
@@ -152,9 +157,10 @@ def combine(
     mean_square = jax.tree.map(lambda leaf: masked_mean(leaf**2), gradients)
     variance = optax.tree.sum(mean_square) - optax.tree.norm(mean, squared=True)
     error = jnp.sqrt(jnp.maximum(variance, 0.0) / jnp.maximum(num_finite - 1, 1))
+    ratio = optax.tree.norm(mean) / jnp.maximum(error, 1e-20)
     return MetaEstimate(
         gradient=mean,
-        meta_loss=masked_mean(losses.mean(axis=(1, 2))),
-        signal_to_noise=optax.tree.norm(mean) / jnp.maximum(error, 1e-20),
+        meta_loss=jnp.where(finite.any(), masked_mean(losses.mean(axis=(1, 2))), jnp.nan),
+        signal_to_noise=jnp.where(finite.sum() > 1, ratio, jnp.nan),
         diverged_share=1.0 - finite.mean(),
     )

@@ -1,0 +1,263 @@
+"""What every gradient estimator keeps, over the dict of estimators.
+
+The rule under test adds `push`, which is its theta, to a step of gradient descent. On a quadratic
+the weights are then affine and the meta-loss is quadratic in theta, where antithetic differences
+are linear in the perturbation whatever its size: all estimators are exactly unbiased.
+"""
+
+import functools
+import inspect
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from noiseproof import inner_loop
+from noiseproof.checkpoint import load_state, save_state
+from noiseproof.metatrain import ESTIMATORS, Objective
+from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.tasks.quadratic import QuadraticData, quadratic
+from noiseproof.types import LearnedOptimizer, MetaEstimate
+
+NUM_DIMENSIONS = 3
+OPTIONS = {"num_pairs": 4, "std": 0.5, "truncation": 2}
+THETA = {"push": jnp.array([0.1, -0.2, 0.3])}
+DATA = QuadraticData(jnp.array([1.0, 2.0, -1.0]), jnp.array([-1.0, 0.5, 2.0]))
+
+
+def pushed_descent() -> LearnedOptimizer:
+    def optimizer(theta, _num_steps, _layout):
+        def update(updates, state, params=None):
+            return {"weight": theta["push"] - 0.1 * updates["weight"]}, state
+
+        return optax.GradientTransformation(lambda _params: (), update)
+
+    return LearnedOptimizer(lambda _key: THETA, optimizer)
+
+
+NOISY = Objective(
+    quadratic(num_dimensions=NUM_DIMENSIONS, noise_std=3.0),
+    pushed_descent(),
+    None,
+    num_steps=8,
+    max_loss=1e9,
+)
+SURE_TASK = quadratic(num_dimensions=NUM_DIMENSIONS)._replace(
+    init=lambda _key: {"weight": jnp.array([0.5, -0.5, 1.0])}
+)
+SURE = NOISY._replace(task=SURE_TASK)
+"""Without a draw in the run, so that its exact meta-gradient is one gradient."""
+
+
+# Compiling takes most of these tests' time, and half of it is spent on speed they do not need.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+class Compiled(NamedTuple):
+    """An estimator, compiled; `traces` has an entry for each time that it was traced."""
+
+    init: Any
+    estimate: Any
+    traces: list
+
+
+def compiled(estimator):
+    traces = []
+
+    def estimate(theta, state, data, key):
+        traces.append(None)
+        return estimator.estimate(theta, state, data, key)
+
+    return Compiled(jit(estimator.init), jit(estimate), traces)
+
+
+@pytest.fixture(scope="module", params=sorted(ESTIMATORS))
+def build(request):
+    """`(objective, **options) -> estimator`, of `OPTIONS` those that the builder has."""
+    builder = ESTIMATORS[request.param]
+    names = inspect.signature(builder).parameters
+
+    def build(objective, **changed):
+        options = {name: value for name, value in OPTIONS.items() if name in names}
+        return builder(objective, **{**options, **changed})
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def noisy(build):
+    return compiled(build(NOISY))
+
+
+def follow(estimator, num_estimates, *, data=DATA):
+    """Estimates one after the other at a fixed theta, and the last state."""
+    state, found = estimator.init(THETA, data, jax.random.key(0)), []
+    for step in range(num_estimates):
+        one, state = estimator.estimate(THETA, state, data, jax.random.key(step))
+        found.append(one)
+    return found, state
+
+
+def exact_gradient(objective):
+    def mean_loss(theta):
+        run = inner_loop.train(
+            objective.task,
+            recipe_of(objective, theta),
+            DATA,
+            objective.num_steps,
+            jax.random.key(0),
+            scored_share=objective.last_share,
+        )
+        return run.meta_loss
+
+    return jit(jax.grad(mean_loss))(THETA)["push"]
+
+
+def test_estimates_are_whole(noisy):
+    """Among them that estimates one after the other are traced once."""
+    estimates, _ = follow(noisy, 3)
+    assert len(noisy.traces) == 1
+    for found in estimates:
+        assert isinstance(found, MetaEstimate)
+        assert jax.tree.structure(found.gradient) == jax.tree.structure(THETA)
+        assert found.gradient["push"].shape == (NUM_DIMENSIONS,)
+        for number in (found.meta_loss, found.signal_to_noise, found.diverged_share):
+            assert number.shape == ()
+            assert bool(jnp.isfinite(number))
+        assert float(found.signal_to_noise) > 0
+        assert float(found.diverged_share) == 0
+
+
+def test_agrees_with_backpropagation(build):
+    """Unbiased over a whole run: every age of a pair is counted once in the last four estimates.
+
+    Only the second half of a run counts, much of which is owed to perturbations of the first. The
+    tolerance is four standard errors of a mean of independent replicas, std / √replicas.
+    """
+    objective = SURE._replace(last_share=0.5)
+    estimator, num_replicas = build(objective), 400
+
+    @jit
+    @jax.vmap
+    def replica(key):
+        init_key, key = jax.random.split(key)
+
+        def one(state, key):
+            found, state = estimator.estimate(THETA, state, DATA, key)
+            return state, found.gradient["push"]
+
+        state = estimator.init(THETA, DATA, init_key)
+        _, gradients = jax.lax.scan(one, state, jax.random.split(key, 8))
+        return gradients[4:].mean(axis=0)
+
+    gradients = replica(jax.random.split(jax.random.key(1), num_replicas))
+    exact = exact_gradient(objective)
+    error = gradients.std(axis=0, ddof=1) / num_replicas**0.5
+    # A sharp test: a gradient of half the size would not pass.
+    assert float(4 * jnp.linalg.norm(error)) < 0.5 * float(jnp.linalg.norm(exact))
+    assert bool((jnp.abs(gradients.mean(axis=0) - exact) < 4 * error).all())
+
+
+def test_both_runs_of_a_pair_share_their_draws(build, noisy):
+    """Where antithetic differences are linear, the size of a perturbation does not matter.
+
+    Batches or weights of their own would change the losses by about 9 nats, and the gradients
+    of the smaller perturbation by over a hundred. Rounding: losses below 100 nats, good to 1e-5,
+    over 2 · 0.03.
+    """
+    large, _ = follow(noisy, 5)
+    small, _ = follow(compiled(build(NOISY, std=0.03)), 5)
+    for one, other in zip(small, large, strict=True):
+        found, expected = one.gradient["push"], other.gradient["push"]
+        assert float(jnp.abs(expected).max()) > 0.5
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-2)
+
+
+def test_goes_on_from_a_saved_state(noisy, tmp_path):
+    """The same key gives the same estimate, bit for bit, and another key another."""
+    _, state = follow(noisy, 3)
+    save_state(tmp_path, 3, {"theta": THETA, "state": state})
+    loaded = load_state(tmp_path, {"theta": THETA, "state": state})
+    assert loaded is not None
+    whole, _ = noisy.estimate(THETA, state, DATA, jax.random.key(3))
+    resumed, _ = noisy.estimate(THETA, loaded[1]["state"], DATA, jax.random.key(3))
+    jax.tree.map(np.testing.assert_array_equal, whole, resumed)
+    other, _ = noisy.estimate(THETA, state, DATA, jax.random.key(4))
+    assert not np.array_equal(whole.gradient["push"], other.gradient["push"])
+
+
+def test_counts_its_inner_steps(build):
+    """Catches a number that is not what runs: every inner step takes one gradient."""
+    calls = []
+
+    def counted_loss(params, data, key):
+        jax.debug.callback(lambda _: calls.append(None), params["weight"][0])
+        return NOISY.task.loss(params, data, key)
+
+    estimator = build(NOISY._replace(task=NOISY.task._replace(loss=counted_loss)))
+    follow(compiled(estimator), 1)
+    jax.effects_barrier()
+    assert estimator.num_inner_steps == len(calls)
+
+
+def test_a_diverging_pair_is_left_out_and_counted(build):
+    """A third of the runs begins with nan; of 30 pairs, 10 ± 4·2.6 are counted (four std)."""
+
+    def flawed_init(key):
+        flawed = jax.random.uniform(jax.random.fold_in(key, 9)) < 1 / 3
+        return {"weight": jnp.where(flawed, jnp.nan, NOISY.task.init(key)["weight"])}
+
+    objective = NOISY._replace(task=NOISY.task._replace(init=flawed_init))
+    (found,), _ = follow(compiled(build(objective, num_pairs=30)), 1)
+    num_diverged = float(found.diverged_share * 30)
+    assert 0 < num_diverged < 20.4
+    assert num_diverged == pytest.approx(round(num_diverged), abs=1e-4)
+    for leaf in jax.tree.leaves(found):
+        assert bool(jnp.isfinite(leaf).all())
+
+
+def test_where_all_diverge_there_is_no_gradient_and_no_loss(noisy):
+    """Theta stays where it is, and nothing passes for a loss of 0 nats."""
+    (found,), _ = follow(noisy, 1, data=DATA._replace(target=jnp.full(3, jnp.nan)))
+    np.testing.assert_array_equal(found.gradient["push"], 0.0)
+    assert float(found.diverged_share) == 1
+    assert bool(jnp.isnan(found.meta_loss))
+    assert bool(jnp.isnan(found.signal_to_noise))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_pairs": 0}, "num_pairs must be positive, got 0"),
+        ({"std": 0.0}, r"std must be positive, got 0\.0"),
+        ({"std": -1.0}, r"std must be positive, got -1\.0"),
+        ({"std": float("nan")}, "std must be positive, got nan"),
+    ],
+)
+def test_bad_options(build, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(NOISY, **options)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"num_steps": 0}, "num_steps must be positive, got 0"),
+        ({"loss_interval": 0}, "loss_interval must divide num_steps = 8, got 0"),
+        ({"loss_interval": 3}, "loss_interval must divide num_steps = 8, got 3"),
+        ({"last_share": 0.0}, r"last_share must lie in \(0, 1\], got 0\.0"),
+        ({"last_share": 1.5}, r"last_share must lie in \(0, 1\], got 1\.5"),
+        ({"max_loss": 0.0}, r"max_loss must be positive, got 0\.0"),
+    ],
+)
+def test_bad_objectives(build, parts, message):
+    with pytest.raises(ValueError, match=message):
+        build(NOISY._replace(**parts))
+
+
+def test_unknown_options_are_refused(build):
+    with pytest.raises(TypeError, match="num_particles"):
+        build(NOISY, num_particles=3)
