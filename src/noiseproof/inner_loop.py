@@ -55,7 +55,7 @@ def step(
     task: Task, recipe: Recipe, state: InnerState, data: Data, run_key: PRNGKeyArray
 ) -> tuple[InnerState, Scalar]:
     """One training step; returns the new state and the loss before it."""
-    batch_key, perturb_key, _ = step_keys(run_key, state.step)
+    batch_key, perturb_key, _ = step_keys(state.step, run_key)
     loss_and_grads = jax.value_and_grad(lambda params: task.loss(params, data, batch_key))
     at = recipe.perturb(state.params, lambda params: loss_and_grads(params)[1], perturb_key)
     loss, grads = loss_and_grads(at)
@@ -64,7 +64,7 @@ def step(
     return InnerState(params, optimizer_state, state.step + 1), loss
 
 
-def step_keys(run_key: PRNGKeyArray, step: Int[Array, ""]) -> tuple[PRNGKeyArray, ...]:
+def step_keys(step: Int[Array, ""], run_key: PRNGKeyArray) -> tuple[PRNGKeyArray, ...]:
     """The keys of a step: for the batch, for the recipe, for the meta-loss after it."""
     return tuple(jax.random.split(jax.random.fold_in(run_key, step + 1), 3))
 
@@ -89,7 +89,7 @@ def meta_loss(
     task: Task, recipe: Recipe, state: InnerState, data: Data, run_key: PRNGKeyArray
 ) -> Scalar:
     """The meta-loss of the recipe's answer after the last step taken."""
-    _, _, outer_key = step_keys(run_key, state.step)
+    _, _, outer_key = step_keys(state.step, run_key)
     return task.meta_loss(recipe.answer(state.params, state.optimizer_state), data, outer_key)
 
 
