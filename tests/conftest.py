@@ -1,14 +1,27 @@
-"""Small generated files in the true formats of the data sets, for tests that read files."""
+"""What all tests share: compiled programs, and small files in the true formats of the data sets."""
 
 import gzip
 import io
+import os
 import struct
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
+
+# Most of a test's time is compiling: programs are kept between tests, workers and sessions.
+COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
+CACHE = {
+    "jax_compilation_cache_dir": str(COMPILED),
+    "jax_persistent_cache_min_compile_time_secs": 0.1,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+for option, value in CACHE.items():
+    jax.config.update(option, value)
+    os.environ[option.upper()] = str(value)  # for the processes that tests start
 
 
 def random_images(num_images: int, *shape: int, seed: int = 0) -> np.ndarray:

@@ -45,7 +45,7 @@ DataFile = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 
 
-def print_version(wanted: bool) -> None:
+def print_version(wanted: bool | None) -> None:
     """Prints the version and ends."""
     if wanted:
         typer.echo(f"noiseproof {noiseproof.__version__}")
@@ -54,9 +54,10 @@ def print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show it.")
-    ] = False,
+    _version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Show it."),
+    ] = None,
 ) -> None:
     """Learned optimizers that train image classifiers to withstand corruptions."""
 

@@ -1,0 +1,204 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from safetensors.numpy import load_file
+
+import noiseproof
+from noiseproof import cli
+from noiseproof.checkpoint import load_theta
+from noiseproof.results import READERS, read_results, read_summary
+
+RECORDS = ("results.csv", "summary.json", "metrics.jsonl", "curves.csv")
+
+
+def test_a_run_leaves_all_its_records(tiny_run: Path) -> None:
+    for name in (*RECORDS, "theta.safetensors", "theta.json", "report.html", "config.json"):
+        assert (tiny_run / name).stat().st_size > 0, name
+    for name in RECORDS:
+        assert READERS[name](tiny_run / name)
+
+
+def test_every_optimizer_is_tested_on_every_condition(tiny_run: Path) -> None:
+    rows = read_results(tiny_run / "results.csv")
+    kinds = {row.optimizer: row.kind for row in rows}
+    assert kinds == {
+        "nominal_mlp": "learned",
+        "nominal_mlp initial": "initial",
+        "adam": "hand",
+        "adamw": "hand",
+    }
+    assert len(rows) == 4 * 3 * 3
+    roles = {(row.corruption, row.strength): row.role for row in rows}
+    assert roles == {
+        ("none", 0.0): "clean",
+        ("gaussian_noise", 0.3): "held_out",
+        ("gaussian_noise", 0.5): "meta_train",
+    }
+
+
+def test_the_summary_compares_the_learned_optimizer_with_all_others(tiny_run: Path) -> None:
+    summary = read_summary(tiny_run / "summary.json")
+    assert {entry.name: entry.trials for entry in summary.optimizers} == {
+        "nominal_mlp": 0,
+        "nominal_mlp initial": 0,
+        "adam": 3,
+        "adamw": 3,
+    }
+    assert len(summary.comparisons) == 3 * 3
+    assert {made.n for made in summary.comparisons} == {3}
+    assert summary.held_out_improved["adam"].of == 1
+    assert summary.meta_training.outer_steps == 4
+    assert summary.meta_training.inner_steps == 4 * 2 * 2 * 10
+    assert summary.provenance.config["inner"]["num_steps"] == 20
+
+
+def test_no_path_of_the_machine_stands_in_a_record(tiny_run: Path) -> None:
+    for path in tiny_run.iterdir():
+        if path.is_file() and path.suffix != ".safetensors":
+            text = path.read_text("utf-8")
+            assert str(tiny_run.parent) not in text, path.name
+            assert str(Path.home()) + "/" not in text, path.name
+
+
+def test_the_same_seed_gives_the_same_records(
+    tiny_run: Path, tiny_settings: list[str], tmp_path: Path
+) -> None:
+    again, other = tmp_path / "again", tmp_path / "other"
+    for folder, seed in ((again, "0"), (other, "1")):
+        words = ["run", "gaussian-digits-mlp", "--out", str(folder), "--seed", seed]
+        assert cli.exit_code([*words, *tiny_settings]) == 0
+    assert (again / "results.csv").read_bytes() == (tiny_run / "results.csv").read_bytes()
+    assert (again / "theta.safetensors").read_bytes() == (
+        tiny_run / "theta.safetensors"
+    ).read_bytes()
+    assert (other / "results.csv").read_bytes() != (tiny_run / "results.csv").read_bytes()
+
+
+def test_a_finished_run_can_be_resumed(
+    tiny_run: Path, tiny_settings: list[str], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_run, tmp_path / "run")
+    (folder / "results.csv").unlink()
+    words = ["run", "gaussian-digits-mlp", "--out", str(folder), "--resume", *tiny_settings]
+    assert cli.exit_code(words) == 0
+    assert (folder / "results.csv").read_bytes() == (tiny_run / "results.csv").read_bytes()
+    assert (folder / "metrics.jsonl").read_bytes() == (tiny_run / "metrics.jsonl").read_bytes()
+
+
+def test_a_folder_in_use_is_left_alone(
+    tiny_run: Path, tiny_settings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}
+    words = ["run", "gaussian-digits-mlp", "--out", str(tiny_run), *tiny_settings]
+    assert cli.exit_code(words) == 2
+    assert "is in use" in capsys.readouterr().err
+    assert cli.exit_code([*words, "--resume", "--seed", "5"]) == 2
+    assert "has seed 0, not 5" in capsys.readouterr().err
+    assert cli.exit_code([*words, "--resume", "--set", "inner.num_steps=40"]) == 2
+    assert "has inner" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")} == before
+
+
+def test_a_demo_replaces_a_demo_and_nothing_else(
+    tiny_settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("years of work")
+    words = ["demo", "--out", str(folder), *tiny_settings]
+    assert cli.exit_code(words) == 2
+    assert "is in use by something else than a run" in capsys.readouterr().err
+    assert (folder / "thesis.tex").read_text() == "years of work"
+    (folder / "thesis.tex").unlink()
+    assert cli.exit_code(words) == 0
+    assert cli.exit_code([*words, "--seed", "1"]) == 0
+    assert json.loads((folder / "config.json").read_text())["seed"] == 1
+
+
+def test_the_table_is_printed_with_n_and_spread(
+    tiny_run: Path, tiny_settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path / "evaluated")]
+    assert cli.exit_code(words) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"gaussian noise 0\.5\*? +\d+\.\d ± \d+\.\d", printed)
+    assert "n = 3 seeds" in printed
+
+
+def test_theta_is_judged_again_on_other_data(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(0)
+    file = tmp_path / "own images.npz"
+    np.savez(
+        file,
+        x_train=generator.integers(0, 256, (200, 9, 9, 3), dtype=np.uint8),
+        y_train=np.arange(200, dtype=np.uint8) % 4,
+        x_test=generator.integers(0, 256, (40, 9, 9, 3), dtype=np.uint8),
+        y_test=np.arange(40, dtype=np.uint8) % 4,
+    )
+    folder = tmp_path / "evaluated"
+    words = ["evaluate", str(tiny_run), "--data", str(file), "--out", str(folder)]
+    assert cli.exit_code([*words, "--set", "rule.name=mlp"]) == 2
+    assert "The rule comes with" in capsys.readouterr().err
+    assert not folder.exists()
+    assert cli.exit_code(words) == 0
+    summary = read_summary(folder / "summary.json")
+    assert {made.dataset for made in summary.comparisons} == {"own images"}
+    assert summary.meta_training.outer_steps == 4
+    assert (folder / "report.html").exists()
+
+
+def test_a_classifier_is_trained_and_saved(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.safetensors"
+    words = ["train", "digits", "--optimizer", str(tiny_run), "--steps", "30", "--out", str(file)]
+    assert cli.exit_code(words) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"clean +0\.\d{4}", printed)
+    assert re.search(r"gaussian_noise 0\.5 +0\.\d{4}", printed)
+    shapes = {name: array.shape for name, array in load_file(file).items()}
+    assert shapes == {
+        "0/bias": (32,),
+        "0/weight": (64, 32),
+        "1/bias": (10,),
+        "1/weight": (32, 10),
+    }
+    assert cli.exit_code(words) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_theta_loads_as_an_optax_optimizer(tiny_run: Path) -> None:
+    params = [{"weight": jnp.ones((64, 5)), "bias": jnp.zeros(5)}]
+    layout = noiseproof.layout_of(params, (8, 8, 1))
+    optimizer = noiseproof.load(tiny_run, num_steps=40, layout=layout)
+    state = optimizer.init(params)
+    updates, state = jax.jit(optimizer.update)(params, state, params)
+    moved = optax.apply_updates(params, updates)
+    assert float(jnp.abs(moved[0]["weight"] - 1.0).max()) > 0
+
+
+def test_the_card_says_what_theta_is(tiny_run: Path) -> None:
+    theta, card = load_theta(tiny_run)
+    assert card["rule"] == "nominal_mlp"
+    assert card["meta_trained_on"] == "gaussian_noise std 0.5"
+    assert card["num_steps"] == 20
+    assert card["license"] == "Apache-2.0"
+    assert len(card["results"]) == 9
+    assert card["meta_training"]["outer_steps"] == 4
+    assert set(theta) >= {"network", "log_step", "log_decay"}
+
+
+def test_the_report_is_made_anew_from_records(tiny_run: Path, tmp_path: Path) -> None:
+    for name in RECORDS:
+        shutil.copy(tiny_run / name, tmp_path / name)
+    assert cli.exit_code(["report", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").read_bytes() == (tiny_run / "report.html").read_bytes()

@@ -1,0 +1,131 @@
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import noiseproof
+from noiseproof import cli
+
+PRESET = "gaussian-digits-mlp"
+
+
+def outcome(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    code = cli.exit_code(list(words))
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "nothing", "--out", "OUT"], "The preset must be one of .*, got nothing"),
+        (["run", PRESET, "--out", "OUT", "--set", "a.b=1"], "has no key a; allowed are"),
+        (["run", PRESET, "--out", "OUT", "--set", "inner.num_steps=x"], "must be a whole number"),
+        (["run", PRESET, "--out", "OUT", "--set", "inner"], "the form section.key=value"),
+        (["run", PRESET, "--out", "OUT", "--seed", "-1"], "--seed"),
+        (["run", PRESET, "--out", "OUT", "--sed", "1"], "--sed"),
+        (["run", PRESET], "--out"),
+        (["fly"], "fly"),
+        (["run", PRESET, "--out", "OUT", "--set", "data.name=cats"], "cats"),
+        (["run", PRESET, "--out", "OUT", "--set", "model.name=cnn"], "cnn must be one of mlp"),
+        (
+            ["run", PRESET, "--out", "OUT", "--set", "model.options.depth=3"],
+            "mlp has no option depth; allowed are hidden_sizes, norm",
+        ),
+        (["run", PRESET, "--out", "OUT", "--set", "rule.name=x"], "x must be one of"),
+        (["run", PRESET, "--out", "OUT", "--set", "estimator.name=x"], "x must be one of es"),
+        (
+            ["run", PRESET, "--out", "OUT", "--set", "estimator.truncation=30"],
+            "truncation must divide num_steps = 500, got 30",
+        ),
+        (
+            ["run", PRESET, "--out", "OUT", "--set", "estimator.num_pairs=0"],
+            "num_pairs must be positive, got 0",
+        ),
+        (["run", PRESET, "--out", "OUT", "--set", "estimator.std=-1"], "std must be positive"),
+        (["run", PRESET, "--out", "OUT", "--set", "outer.std=-1"], "std must not be negative"),
+        (["run", PRESET, "--out", "OUT", "--set", "meta.num_outer_steps=0"], "must be positive"),
+        (
+            ["run", PRESET, "--out", "OUT", "--set", 'tuning.rivals=["adan"]'],
+            "tuning.rivals must be among sgd, adam, adamw, got adan",
+        ),
+        (
+            ["run", PRESET, "--out", "OUT", "--set", "evaluation.num_seeds=1"],
+            "evaluation.num_seeds must be at least 2, got 1",
+        ),
+        (["run", PRESET, "--out", "OUT", "--resume", "--set", "outer.clean_weight=2"], r"\[0, 1\]"),
+        (["run", "gaussian-fashion-mlp", "--out", "OUT", "--data-dir", "OUT"], "fashion-mnist"),
+        (["run", PRESET, "--out", "OUT", "--data", "OUT/none.npz"], r"none\.npz"),
+        (["evaluate", "OUT", "--out", "OUT"], "There is no learned optimizer"),
+        (
+            ["train", "digits", "--optimizer", "OUT", "--out", "OUT/a.safetensors"],
+            "There is no learned optimizer",
+        ),
+        (["report", "OUT"], "results.csv"),
+        (["list", "birds"], "The kind must be one of presets, datasets"),
+        (["fetch", "cats", "--data-dir", "OUT"], "cats"),
+        (["fetch", "mnist"], "Name the folder to download to"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_nothing_is_written(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NOISEPROOF_DATA", raising=False)
+    out = tmp_path / "out"
+    code, complaint = outcome(capsys, *(word.replace("OUT", str(out)) for word in words))
+    assert code == 2
+    assert complaint.count("\n") == 1
+    assert re.search(message, complaint)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["run", "demo", "train", "evaluate", "report", "list", "fetch"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.exit_code([command, "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert f"noiseproof {command}" in printed or f"{command} [OPTIONS]" in printed
+
+
+def test_names_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.exit_code(["list"]) == 0
+    everything = capsys.readouterr().out
+    assert "rivals: sgd adam adamw" in everything
+    assert cli.exit_code(["list", "presets"]) == 0
+    assert PRESET in capsys.readouterr().out.splitlines()
+
+
+def test_the_command_and_the_module_say_their_version() -> None:
+    for words in (["noiseproof"], ["-m", "noiseproof"]):
+        program = [sys.executable, *words] if words[0] == "-m" else [f"{sys.prefix}/bin/noiseproof"]
+        done = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout == f"noiseproof {noiseproof.__version__}\n"
+
+
+def test_the_data_folder_may_come_from_the_environment(tmp_path: Path) -> None:
+    environment = {**os.environ, "NOISEPROOF_DATA": str(tmp_path / "here")}
+    words = ["-m", "noiseproof", "run", "gaussian-fashion-mlp", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 2
+    assert "here" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_notices_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    before = warnings.showwarning
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = cli._print_warning
+            warnings.warn("something is odd", stacklevel=1)
+    finally:
+        warnings.showwarning = before
+    assert capsys.readouterr().err == "noiseproof: notice: something is odd\n"
