@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, Scalar
 
 from noiseproof import inner_loop
@@ -71,6 +72,12 @@ def recipe_of(objective: Objective, theta: Theta) -> Recipe:
 def pair_keys(num_pairs: int, key: PRNGKeyArray) -> Key[Array, " pairs"]:
     """A key for each pair, tied to its index and not to how many there are."""
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(num_pairs))
+
+
+def draw_eps(theta: Theta, key: PRNGKeyArray) -> Theta:
+    """A standard normal perturbation; one draw for all leaves, which compiles in a third."""
+    row, unravel = ravel_pytree(theta)
+    return unravel(jax.random.normal(key, row.shape))
 
 
 def start_pair(objective: Objective, theta: Theta, run_key: PRNGKeyArray) -> InnerState:

@@ -17,6 +17,7 @@ from noiseproof.metatrain.antithetic import (
     check_objective,
     check_pairs,
     combine,
+    draw_eps,
     pair_gradient,
     pair_keys,
     start_pair,
@@ -41,7 +42,7 @@ def es(objective: Objective, *, num_pairs: int, std: float) -> GradientEstimator
 
     def one_pair(theta: Theta, data: Data, key: PRNGKeyArray) -> tuple[Theta, Any, Any]:
         eps_key, run_key = jax.random.split(key)
-        eps = optax.tree.random_like(eps_key, theta)
+        eps = draw_eps(theta, eps_key)
         states = start_pair(objective, theta, run_key)
         _, losses, finite = unroll_pair(
             objective,

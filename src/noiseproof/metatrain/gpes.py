@@ -23,6 +23,7 @@ from noiseproof.metatrain.antithetic import (
     check_objective,
     check_pairs,
     combine,
+    draw_eps,
     pair_gradient,
     pair_keys,
     start_pair,
@@ -86,7 +87,7 @@ def gpes(
         fresh = start(theta, jnp.int32(num_truncations), run_key)
         pair = choose(pair.age == pair.last, fresh, pair)
         new = pair.age % resample_every == 0
-        eps = choose(new, optax.tree.random_like(eps_key, theta), pair.eps)
+        eps = choose(new, draw_eps(theta, eps_key), pair.eps)
         xi = choose(new, optax.tree.add(pair.xi, eps), pair.xi)
         runs, losses, finite = unroll_pair(
             objective,
