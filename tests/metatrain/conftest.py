@@ -1,0 +1,59 @@
+"""A rule and a task on which antithetic differences are exactly linear in the perturbation."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from noiseproof import inner_loop
+from noiseproof.metatrain import Objective
+from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.tasks.quadratic import QuadraticData, quadratic
+from noiseproof.types import LearnedOptimizer
+
+
+def pushed_descent() -> LearnedOptimizer:
+    """Gradient descent plus a constant push, which is theta; the weights are affine in it."""
+
+    def optimizer(theta, _num_steps, _layout):
+        def update(updates, state, params=None):
+            return {"weight": theta["push"] - 0.1 * updates["weight"]}, state
+
+        return optax.GradientTransformation(lambda _params: (), update)
+
+    return LearnedOptimizer(lambda _key: {"push": jnp.zeros(2)}, optimizer)
+
+
+def exact_gradient(objective, theta, data):
+    """Of the mean meta-loss of a whole run, by backpropagation."""
+
+    def mean_loss(theta):
+        recipe, num_steps = recipe_of(objective, theta), objective.num_steps
+        key = jax.random.key(0)
+        run = inner_loop.train(objective.task, recipe, data, num_steps, key, scored_share=1.0)
+        return run.meta_loss
+
+    return jax.jit(jax.grad(mean_loss))(theta)["push"]
+
+
+@pytest.fixture(scope="session")
+def affine() -> SimpleNamespace:
+    """`objective`, of 12 noisy steps, with `theta` and `data`.
+
+    And `sure`, the same without a draw in its runs, whose gradient is `exact`.
+    """
+    task = quadratic(num_dimensions=2, noise_std=1.0)
+    sure_task = quadratic(num_dimensions=2)._replace(init=lambda _key: {"weight": jnp.zeros(2)})
+    objective = Objective(task, pushed_descent(), None, num_steps=12, max_loss=1e9)
+    sure = objective._replace(task=sure_task)
+    theta = {"push": jnp.array([0.3, -0.2])}
+    data = QuadraticData(jnp.array([1.0, 2.0]), jnp.array([-1.0, 0.5]))
+    return SimpleNamespace(
+        objective=objective,
+        sure=sure,
+        theta=theta,
+        data=data,
+        exact=exact_gradient(sure, theta, data),
+    )
