@@ -1,0 +1,62 @@
+"""The averages of `adafac_mlp`: their learned decays, and what is factored along which axis."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from noiseproof.optimizers import adafac_mlp
+from noiseproof.optimizers.adafac_mlp import (
+    accumulate_state,
+    factored_axes,
+    learned_decays,
+    mean_squares,
+    start,
+)
+
+
+def test_decays_are_learned_by_the_logarithm_of_their_distance_from_one():
+    """A shift of -0.1 is one e-fold nearer to 1."""
+    found = learned_decays((0.9, 0.99), jnp.array([0.0, -0.1]))
+    np.testing.assert_allclose(1 - found, [0.1, 0.01 / np.e], rtol=1e-4)
+
+
+def test_a_second_moment_does_not_change_its_sign():
+    """However far its decay is learned: here 1 - 0.001 e^8 is below zero."""
+    theta = adafac_mlp().init(jax.random.key(0))
+    theta["second_moment_decays"] = jnp.array([0.8])
+    params = {"bias": jnp.ones(2)}
+    state = accumulate_state(theta, start(params), {"bias": jnp.array([3.0, 3.0])})
+    state = accumulate_state(theta, state, {"bias": jnp.array([1.0, 0.0])})
+    np.testing.assert_allclose(state.second_moments, [[0.001 * np.e**8, 0.0]], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((8, 5), (0, 1)),
+        ((5, 8), (1, 0)),
+        ((4, 4), (1, 0)),
+        ((1, 6), (1, 0)),
+        ((3, 3, 2, 4), (3, 1)),
+        ((3, 3, 32, 16), (2, 3)),
+    ],
+)
+def test_the_two_largest_axes_are_factored(shape, expected):
+    assert factored_axes(shape) == expected
+
+
+def test_a_weight_keeps_two_means_and_a_vector_its_squares():
+    weight = jnp.array([[1.0, 2.0, 3.0], [0.0, 2.0, 0.0]])
+    over_columns, over_rows = mean_squares(weight)
+    np.testing.assert_allclose(over_columns, [[14 / 3], [4 / 3]], rtol=1e-6)
+    np.testing.assert_allclose(over_rows, [[0.5, 4.0, 4.5]], rtol=1e-6)
+    (squares,) = mean_squares(weight[0])
+    np.testing.assert_allclose(squares, [1.0, 4.0, 9.0], rtol=1e-6)
+
+
+def test_the_factored_state_is_small():
+    """Three decays of rows and columns, beside four whole averages."""
+    state = start({"weight": jnp.ones((100, 50))})
+    assert [part.size for part in state.factors[0]] == [3 * 50, 3 * 100]
+    assert state.momenta.size + state.second_moments.size == 4 * 5000

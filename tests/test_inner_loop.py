@@ -1,0 +1,194 @@
+"""Inner training: what a run's key fixes, and what a recipe may say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from noiseproof import inner_loop
+from noiseproof.tasks.quadratic import QuadraticData, quadratic
+from noiseproof.types import Recipe
+
+TASK = quadratic(num_dimensions=3, noise_std=1.0)
+DATA = QuadraticData(jnp.array([1.0, 2.0, 3.0]), jnp.array([-1.0, 0.0, 1.0]))
+KEY = jax.random.key(4)
+SGD = Recipe(optax.sgd(0.1))
+
+
+def train(recipe, key=KEY, *, task=TASK, num_steps=10, **options):
+    def run(key):
+        return inner_loop.train(task, recipe, DATA, num_steps, key, **options)
+
+    return jax.jit(run)(key)
+
+
+@pytest.fixture(scope="module")
+def stepped():
+    """Ten single steps: the states after each, the losses, the meta-losses."""
+
+    @jax.jit
+    def one(state):
+        state, loss = inner_loop.step(TASK, SGD, state, DATA, KEY)
+        return state, loss, inner_loop.meta_loss(TASK, SGD, state, DATA, KEY)
+
+    state = inner_loop.init(TASK, SGD, KEY)
+    rows = []
+    for _ in range(10):
+        state, loss, meta_loss = one(state)
+        rows.append((state, float(loss), float(meta_loss)))
+    return tuple(zip(*rows, strict=True))
+
+
+def test_training_is_step_after_step(stepped):
+    states, losses, _ = stepped
+    run = train(SGD)
+    np.testing.assert_allclose(run.params["weight"], states[-1].params["weight"], rtol=1e-5)
+    np.testing.assert_allclose(run.losses, losses, rtol=1e-5)
+    assert [int(state.step) for state in states] == list(range(1, 11))
+
+
+@pytest.mark.parametrize(("share", "num_scored"), [(1.0, 10), (0.3, 3), (0.1, 1)])
+def test_the_last_share_is_scored(stepped, share, num_scored):
+    """And scoring changes nothing in the run."""
+    _, losses, meta_losses = stepped
+    run = train(SGD, scored_share=share)
+    assert float(run.meta_loss) == pytest.approx(np.mean(meta_losses[-num_scored:]), rel=1e-5)
+    np.testing.assert_allclose(run.losses, losses, rtol=1e-5)
+    assert run.losses.shape == (10,)
+
+
+def test_without_a_share_nothing_is_scored():
+    assert bool(jnp.isnan(train(SGD).meta_loss))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_lies_between_0_and_1(share):
+    with pytest.raises(ValueError, match=rf"scored_share must lie in \[0, 1\], got {share}"):
+        inner_loop.train(TASK, SGD, DATA, 10, KEY, scored_share=share)
+
+
+def lottery(params, _data, key):
+    """A loss that is its key's draw, and no question of the weights."""
+    return jax.random.uniform(key) + 0.0 * params["weight"].sum()
+
+
+def test_a_key_fixes_weights_and_batches_for_every_recipe():
+    """Catches draws that depend on the recipe: differences between optimizers are paired."""
+    task = TASK._replace(loss=lottery)
+    noisy = Recipe(
+        optax.adam(0.3),
+        perturb=lambda params, _grads, key: jax.tree.map(
+            lambda leaf: leaf + jax.random.normal(key, leaf.shape), params
+        ),
+    )
+    still, moved = train(SGD, task=task), train(noisy, task=task)
+    np.testing.assert_array_equal(still.losses, moved.losses)
+    assert len(np.unique(still.losses)) == 10
+    other = train(SGD, jax.random.key(5), task=task)
+    assert not np.intersect1d(still.losses, other.losses).size
+    starts = [inner_loop.init(TASK, recipe, KEY).params["weight"] for recipe in (SGD, noisy)]
+    np.testing.assert_array_equal(*starts)
+
+
+def test_batch_recipe_and_meta_loss_draw_from_keys_of_their_own():
+    """Catches a batch that is judged on the draw it was trained on, and a key used twice."""
+    keys = [
+        jax.random.key_data(key).tolist()
+        for step in range(3)
+        for key in inner_loop.step_keys(jnp.int32(step), KEY)
+    ]
+    keys.append(jax.random.key_data(jax.random.fold_in(KEY, 0)).tolist())
+    assert len({tuple(key) for key in keys}) == 10
+
+
+def test_runs_side_by_side_are_the_runs_alone():
+    keys = jax.random.split(KEY, 3)
+    together = jax.jit(jax.vmap(lambda key: inner_loop.train(TASK, SGD, DATA, 10, key)))(keys)
+    for index in range(3):
+        alone = train(SGD, keys[index])
+        np.testing.assert_allclose(together.losses[index], alone.losses, rtol=1e-5)
+    assert len(np.unique(together.losses[:, 0])) == 3
+
+
+def test_a_diverged_run_is_data():
+    """Too large a step overflows; the run is returned and says so."""
+    run = train(Recipe(optax.sgd(1e9)), scored_share=0.5)
+    assert bool(run.diverged)
+    assert run.losses.shape == (10,)
+    assert not bool(train(SGD).diverged)
+
+
+def test_one_bad_loss_is_enough_to_diverge():
+    """Though the weights come back, as they do where a recipe clips or skips."""
+    bad_key = inner_loop.step_keys(jnp.int32(4), KEY)[0]
+
+    def loss(params, data, key):
+        bad = (jax.random.key_data(key) == jax.random.key_data(bad_key)).all()
+        return jnp.where(bad, jnp.inf, TASK.loss(params, data, key))
+
+    run = train(SGD, task=TASK._replace(loss=loss))
+    np.testing.assert_array_equal(jnp.isfinite(run.losses), [i != 4 for i in range(10)])
+    assert bool(run.diverged)
+
+
+SURE = quadratic(num_dimensions=3)
+
+
+def test_the_gradient_is_taken_where_the_recipe_says():
+    """Half a gradient further up a quadratic the gradient is half as large again.
+
+    So a step is (1 - 0.15) of the way to the target from the weights, not from where they were
+    perturbed to; and the loss is the one at the perturbed weights, 1.5² times that at the weights.
+    """
+
+    def climb(params, grads_fn, _key):
+        grads = grads_fn(params)
+        return jax.tree.map(lambda leaf, grad: leaf + 0.5 * grad, params, grads)
+
+    state = inner_loop.init(SURE, SGD, KEY)
+    start = state.params["weight"] - DATA.target
+    recipe = Recipe(optax.sgd(0.1), perturb=climb)
+    after, loss = inner_loop.step(SURE, recipe, state, DATA, KEY)
+    np.testing.assert_allclose(after.params["weight"] - DATA.target, 0.85 * start, rtol=1e-5)
+    assert float(loss) == pytest.approx(0.5 * 2.25 * float(start @ start), rel=1e-5)
+
+
+def test_a_perturbation_sees_the_batch_of_its_step():
+    """Catches a gradient function that draws a batch of its own."""
+
+    def to_minimum(params, grads_fn, _key):
+        return jax.tree.map(jnp.subtract, params, grads_fn(params))
+
+    recipe = Recipe(optax.sgd(0.1), perturb=to_minimum)
+    state = inner_loop.init(TASK, recipe, KEY)
+    _, loss = inner_loop.step(TASK, recipe, state, DATA, KEY)
+    # The minimum of the noisy quadratic of this step, and of no other.
+    assert float(loss) == pytest.approx(0.0, abs=1e-9)
+
+
+def averaging(learning_rate):
+    """Gradient descent that also keeps the sum of all weights it has reached."""
+
+    def start(params):
+        return jax.tree.map(jnp.zeros_like, params)
+
+    def update(updates, state, params=None):
+        moves = jax.tree.map(lambda grad: -learning_rate * grad, updates)
+        return moves, jax.tree.map(lambda s, p, m: s + p + m, state, params, moves)
+
+    return Recipe(
+        optax.GradientTransformation(start, update),
+        answer=lambda _params, state: jax.tree.map(lambda leaf: leaf / 10, state),
+    )
+
+
+def test_the_answer_of_a_recipe_is_what_is_judged(stepped):
+    """Iterate averaging: the mean of the weights after each step, while training goes on below."""
+    states, losses, _ = stepped
+    run = train(averaging(0.1), scored_share=0.1)
+    mean = np.mean([state.params["weight"] for state in states], axis=0)
+    np.testing.assert_allclose(run.params["weight"], mean, rtol=1e-4)
+    np.testing.assert_allclose(run.losses, losses, rtol=1e-5)
+    judged = TASK.meta_loss({"weight": jnp.array(mean)}, DATA, KEY)
+    assert float(run.meta_loss) == pytest.approx(float(judged), rel=1e-4)
