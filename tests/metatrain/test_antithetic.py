@@ -7,6 +7,7 @@ import pytest
 
 from noiseproof import inner_loop
 from noiseproof.metatrain.antithetic import (
+    Losses,
     combine,
     pair_gradient,
     pair_keys,
@@ -60,34 +61,36 @@ def losses_after_each_step(affine):
 def test_the_mean_is_over_the_last_share(affine, losses_after_each_step, interval, share, counted):
     """Catches a weight that is off by one loss."""
     objective = affine.objective._replace(loss_interval=interval, last_share=share)
-    _, losses, finite = unroll_whole(affine, objective, affine.data)
+    _, losses = unroll_whole(affine, objective, affine.data)
     expected = np.mean([losses_after_each_step[step - 1] for step in counted])
-    assert losses.shape == (12 // interval,)
-    assert float(losses.mean()) == pytest.approx(expected, rel=1e-5)
-    assert bool(finite)
+    assert losses.weighted.shape == (12 // interval,)
+    assert float(losses.weighted.mean()) == pytest.approx(expected, rel=1e-5)
+    assert float(losses.weights.mean()) == pytest.approx(1.0)
+    assert bool(losses.finite)
 
 
 def test_losses_are_clipped_before_they_are_weighted(affine):
     objective = affine.objective._replace(max_loss=0.01, last_share=0.5)
-    _, losses, finite = unroll_whole(affine, objective, affine.data)
-    np.testing.assert_allclose(losses, [0.0] * 6 + [0.02] * 6)
-    assert bool(finite)
+    _, losses = unroll_whole(affine, objective, affine.data)
+    np.testing.assert_allclose(losses.weighted, [0.0] * 6 + [0.02] * 6)
+    assert bool(losses.finite)
 
 
 @pytest.mark.parametrize("flawed", ["target", "outer_target"])
 def test_a_loss_that_is_not_finite_is_noticed(affine, flawed):
     """In training or outside, though a clipped infinity looks like a loss."""
     data = affine.data._replace(**{flawed: jnp.array([jnp.inf, 0.0])})
-    assert not bool(unroll_whole(affine, affine.objective, data)[2])
+    assert not bool(unroll_whole(affine, affine.objective, data)[1].finite)
 
 
 def test_two_unrolls_are_one(affine):
     """Draws belong to the step of the run and not to the call."""
     objective, theta = affine.objective, affine.theta
-    whole, losses, _ = unroll_whole(affine, objective, affine.data)
-    state, first, _ = unroll(objective, theta, start_one(affine), affine.data, 4, RUN_KEY)
-    state, second, _ = unroll(objective, theta, state, affine.data, 8, RUN_KEY)
-    np.testing.assert_allclose(jnp.concatenate([first, second]), losses, rtol=1e-6)
+    whole, losses = unroll_whole(affine, objective, affine.data)
+    state, first = unroll(objective, theta, start_one(affine), affine.data, 4, RUN_KEY)
+    state, second = unroll(objective, theta, state, affine.data, 8, RUN_KEY)
+    parts = jnp.concatenate([first.weighted, second.weighted])
+    np.testing.assert_allclose(parts, losses.weighted, rtol=1e-6)
     np.testing.assert_allclose(state.params["weight"], whole.params["weight"], rtol=1e-6)
 
 
@@ -99,11 +102,11 @@ def test_both_runs_are_alike_but_for_theta(affine):
 
     def ends(move):
         shift = {"push": jnp.array([move, -2 * move])}
-        states_after, losses, finite = unroll_pair(
+        states_after, losses = unroll_pair(
             objective, theta, shift, states, affine.data, 12, RUN_KEY
         )
-        assert bool(finite)
-        return states_after.params["weight"], losses
+        assert bool(losses.finite.all())
+        return states_after.params["weight"], losses.weighted
 
     (middle, same), losses = ends(0.0)
     np.testing.assert_array_equal(middle, same)
@@ -114,9 +117,14 @@ def test_both_runs_are_alike_but_for_theta(affine):
     np.testing.assert_allclose(above - middle, (1 - 0.9**12) * np.array([1, -2]), atol=1e-5)
 
 
+def all_counted(weighted, finite=True):
+    runs = weighted.shape[:-1]
+    return Losses(weighted, jnp.ones_like(weighted), jnp.broadcast_to(jnp.array(finite), runs))
+
+
 def test_a_pairs_gradient_is_its_slope_along_eps():
     losses = jnp.array([[3.0, 5.0], [1.0, 2.0]])  # means 4 and 1.5
-    gradient = pair_gradient(losses, {"push": jnp.array([2.0, -1.0])}, 0.5)
+    gradient = pair_gradient(all_counted(losses), {"push": jnp.array([2.0, -1.0])}, 0.5)
     np.testing.assert_allclose(gradient["push"], [2.5 * 2.0, 2.5 * -1.0])
 
 
@@ -131,7 +139,7 @@ def test_combine_at_known_values():
     """Gradients 1 and 3: mean 2, standard error √2 / √2 = 1."""
     gradients = {"a": jnp.array([1.0, 3.0]), "b": jnp.zeros((2, 2))}
     losses = jnp.array([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])
-    found = combine(gradients, losses, jnp.array([True, True]))
+    found = combine(gradients, all_counted(losses))
     assert float(found.gradient["a"]) == 2.0
     assert float(found.meta_loss) == 4.5
     assert float(found.signal_to_noise) == pytest.approx(2.0, rel=1e-5)
@@ -142,7 +150,9 @@ def test_combine_leaves_diverged_pairs_out():
     """Catches a mean that divides by all, and a nan that gets through by 0 · nan."""
     gradients = {"a": jnp.array([1.0, jnp.nan, 3.0, 1e30])}
     losses = jnp.array([1.0, jnp.nan, 2.0, jnp.inf])[:, None, None] * jnp.ones((4, 2, 1))
-    found = combine(gradients, losses, jnp.array([True, False, True, False]))
+    # Of the last pair, one run only.
+    finite = jnp.array([[True, True], [False, False], [True, True], [True, False]])
+    found = combine(gradients, all_counted(losses, finite))
     assert float(found.gradient["a"]) == 2.0
     assert float(found.meta_loss) == 1.5
     assert float(found.signal_to_noise) == pytest.approx(2.0, rel=1e-5)
@@ -150,6 +160,15 @@ def test_combine_leaves_diverged_pairs_out():
 
 
 def test_one_pair_has_no_signal_to_noise():
-    found = combine({"a": jnp.ones(1)}, jnp.ones((1, 2, 1)), jnp.array([True]))
+    found = combine({"a": jnp.ones(1)}, all_counted(jnp.ones((1, 2, 1))))
     assert bool(jnp.isnan(found.signal_to_noise))
     assert float(found.meta_loss) == 1.0
+
+
+def test_losses_that_do_not_count_are_not_in_the_meta_loss():
+    """Catches a mean over all pairs, of which some are too early in their runs."""
+    weights = jnp.array([0.0, 2.0])[:, None, None] * jnp.ones((2, 2, 3))
+    losses = Losses(1.5 * weights, weights, jnp.ones((2, 2), bool))
+    assert float(combine({"a": jnp.ones(2)}, losses).meta_loss) == pytest.approx(1.5)
+    none = losses._replace(weighted=0 * weights, weights=0 * weights)
+    assert bool(jnp.isnan(combine({"a": jnp.ones(2)}, none).meta_loss))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, Scalar
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from noiseproof import inner_loop
 from noiseproof.inner_loop import InnerState
@@ -41,6 +41,21 @@ class Objective(NamedTuple):
     loss_interval: int = 1
     last_share: float = 1.0
     max_loss: float = 10.0
+
+
+class Losses(NamedTuple):
+    """The meta-losses of a stretch of a run, or of several along leading axes.
+
+    Attributes:
+        weighted: Each loss, clipped, times its weight.
+        weights: 0 for a loss before the last share of the run; else such that weights average 1
+            over a whole run.
+        finite: Whether every loss of the stretch was, in training and outside.
+    """
+
+    weighted: Float[Array, "*runs losses"]
+    weights: Float[Array, "*runs losses"]
+    finite: Bool[Array, "*runs"]
 
 
 def check_objective(objective: Objective) -> None:
@@ -93,11 +108,8 @@ def unroll(
     data: Data,
     num_steps: int,
     run_key: PRNGKeyArray,
-) -> tuple[InnerState, Float[Array, " losses"], Bool[Array, ""]]:
-    """Goes `num_steps` on; returns the state, the weighted clipped losses, and if all was finite.
-
-    The mean of the weighted losses over a whole run is the mean loss over its last share.
-    """
+) -> tuple[InnerState, Losses]:
+    """Goes `num_steps` on; the mean weighted loss of a whole run is that over its last share."""
     task, interval = objective.task, objective.loss_interval
     recipe = recipe_of(objective, theta)
     # The last loss counts however small the share.
@@ -106,15 +118,16 @@ def unroll(
     num_losses = objective.num_steps // interval
     num_counted = num_losses - first_counted // interval
 
-    def one_interval(state: InnerState, _: None) -> tuple[InnerState, tuple[Scalar, Scalar]]:
+    def one_interval(state: InnerState, _: None) -> tuple[InnerState, Losses]:
         state, losses = inner_loop.advance(task, recipe, state, data, interval, run_key)
         loss = inner_loop.meta_loss(task, recipe, state, data, run_key)
         weight = jnp.where(state.step > first_counted, num_losses / num_counted, 0.0)
         clipped = jnp.minimum(loss, objective.max_loss)
-        return state, (weight * clipped, jnp.isfinite(losses).all() & jnp.isfinite(loss))
+        finite = jnp.isfinite(losses).all() & jnp.isfinite(loss)
+        return state, Losses(weight * clipped, weight, finite)
 
-    state, (losses, finite) = jax.lax.scan(one_interval, state, length=num_steps // interval)
-    return state, losses, finite.all()
+    state, losses = jax.lax.scan(one_interval, state, length=num_steps // interval)
+    return state, losses._replace(finite=losses.finite.all())
 
 
 def unroll_pair(
@@ -125,35 +138,33 @@ def unroll_pair(
     data: Data,
     num_steps: int,
     run_key: PRNGKeyArray,
-) -> tuple[InnerState, Float[Array, "2 losses"], Bool[Array, ""]]:
+) -> tuple[InnerState, Losses]:
     """Both runs of a pair, with theta ± shift, `num_steps` on."""
     thetas = jax.tree.map(lambda mean, move: jnp.stack([mean + move, mean - move]), theta, shift)
     # `run_key` is not mapped over: both runs share it, and so their weights and batches.
-    states, losses, finite = jax.vmap(
-        lambda theta, state: unroll(objective, theta, state, data, num_steps, run_key)
-    )(thetas, states)
-    return states, losses, finite.all()
+    return jax.vmap(lambda theta, state: unroll(objective, theta, state, data, num_steps, run_key))(
+        thetas, states
+    )
 
 
-def pair_gradient(losses: Float[Array, "2 losses"], direction: Theta, std: float) -> Theta:
+def pair_gradient(losses: Losses, direction: Theta, std: float) -> Theta:
     """The difference of a pair's mean losses, credited to a direction in units of std."""
-    slope = (losses[0] - losses[1]).mean() / (2.0 * std)
+    above, below = losses.weighted.mean(axis=1)
+    slope = (above - below) / (2.0 * std)
     return optax.tree.scale(slope, direction)
 
 
-def combine(
-    gradients: Theta, losses: Float[Array, "pairs 2 losses"], finite: Bool[Array, " pairs"]
-) -> MetaEstimate:
-    """The mean over pairs; those that diverged are left out and counted.
+def combine(gradients: Theta, losses: Losses) -> MetaEstimate:
+    """The mean over pairs; those of which a run diverged are left out and counted.
 
-    Where all diverged the gradient is zero and the meta-loss nan; the signal-to-noise ratio is nan
-    where fewer than two did not, since one has no spread.
+    Where all diverged the gradient is zero; the signal-to-noise ratio is nan where fewer than two
+    did not, since one has no spread; the meta-loss is nan where no loss counts.
 
     Args:
         gradients: Each pair's gradient, along the first axis of every leaf.
-        losses: The weighted losses of both runs of each pair.
-        finite: Whether both runs of a pair were finite throughout.
+        losses: Of both runs of each pair.
     """
+    finite = losses.finite.all(axis=1)
     num_finite = jnp.maximum(finite.sum(), 1)
 
     def masked_mean(leaf: Float[Array, "pairs ..."]) -> Float[Array, "..."]:
@@ -167,7 +178,7 @@ def combine(
     ratio = optax.tree.norm(mean) / jnp.maximum(error, 1e-20)
     return MetaEstimate(
         gradient=mean,
-        meta_loss=jnp.where(finite.any(), masked_mean(losses.mean(axis=(1, 2))), jnp.nan),
+        meta_loss=masked_mean(losses.weighted).sum() / masked_mean(losses.weights).sum(),
         signal_to_noise=jnp.where(finite.sum() > 1, ratio, jnp.nan),
         diverged_share=1.0 - finite.mean(),
     )

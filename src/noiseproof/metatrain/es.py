@@ -6,13 +6,12 @@ Source: Salimans, Ho, Chen, Sidor, Sutskever: Evolution strategies as a scalable
 reinforcement learning, arXiv 1703.03864.
 """
 
-from typing import Any
-
 import jax
 import optax
 from jaxtyping import PRNGKeyArray
 
 from noiseproof.metatrain.antithetic import (
+    Losses,
     Objective,
     check_objective,
     check_pairs,
@@ -40,11 +39,11 @@ def es(objective: Objective, *, num_pairs: int, std: float) -> GradientEstimator
     check_objective(objective)
     check_pairs(num_pairs, std)
 
-    def one_pair(theta: Theta, data: Data, key: PRNGKeyArray) -> tuple[Theta, Any, Any]:
+    def one_pair(theta: Theta, data: Data, key: PRNGKeyArray) -> tuple[Theta, Losses]:
         eps_key, run_key = jax.random.split(key)
         eps = draw_eps(theta, eps_key)
         states = start_pair(objective, theta, run_key)
-        _, losses, finite = unroll_pair(
+        _, losses = unroll_pair(
             objective,
             theta,
             optax.tree.scale(std, eps),
@@ -53,7 +52,7 @@ def es(objective: Objective, *, num_pairs: int, std: float) -> GradientEstimator
             objective.num_steps,
             run_key,
         )
-        return pair_gradient(losses, eps, std), losses, finite
+        return pair_gradient(losses, eps, std), losses
 
     def init(_theta: Theta, _data: Data, _key: PRNGKeyArray) -> tuple[()]:
         return ()

@@ -15,10 +15,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from noiseproof.inner_loop import InnerState
 from noiseproof.metatrain.antithetic import (
+    Losses,
     Objective,
     check_objective,
     check_pairs,
@@ -82,14 +83,14 @@ def gpes(
 
     def one_pair(
         theta: Theta, pair: PairState, data: Data, key: PRNGKeyArray
-    ) -> tuple[PairState, tuple[Theta, Float[Array, "2 losses"], Bool[Array, ""]]]:
+    ) -> tuple[PairState, tuple[Theta, Losses]]:
         run_key, eps_key = jax.random.split(key)
         fresh = start(theta, jnp.int32(num_truncations), run_key)
         pair = choose(pair.age == pair.last, fresh, pair)
         new = pair.age % resample_every == 0
         eps = choose(new, draw_eps(theta, eps_key), pair.eps)
         xi = choose(new, optax.tree.add(pair.xi, eps), pair.xi)
-        runs, losses, finite = unroll_pair(
+        runs, losses = unroll_pair(
             objective,
             theta,
             optax.tree.scale(std, eps),
@@ -99,7 +100,7 @@ def gpes(
             pair.run_key,
         )
         pair = PairState(runs, pair.run_key, eps, xi, pair.age + 1, pair.last)
-        return pair, (pair_gradient(losses, xi, std), losses, finite)
+        return pair, (pair_gradient(losses, xi, std), losses)
 
     def init(theta: Theta, _data: Data, key: PRNGKeyArray) -> PairState:
         index = jnp.arange(num_pairs)
