@@ -92,14 +92,26 @@ def test_a_key_fixes_weights_and_batches_for_every_recipe():
 
 
 def test_batch_recipe_and_meta_loss_draw_from_keys_of_their_own():
-    """Catches a batch that is judged on the draw it was trained on, and a key used twice."""
-    keys = [
-        jax.random.key_data(key).tolist()
-        for step in range(3)
-        for key in inner_loop.step_keys(jnp.int32(step), KEY)
+    """Catches a batch that is judged on the draw it was trained on, and a key used twice.
+
+    Weights, losses and meta-losses are here the first uniform number of the key they were given.
+    """
+
+    def draw(key):
+        return {"weight": jnp.full(3, jax.random.uniform(key))}
+
+    task = TASK._replace(init=draw, loss=lottery, meta_loss=lottery)
+    perturbed = task._replace(loss=lambda params, _data, _key: params["weight"][0])
+    recipe = Recipe(optax.sgd(0.0), perturb=lambda _params, _grads, key: draw(key))
+    draws = [inner_loop.init(task, recipe, KEY).params["weight"][:1]]
+    for loss in (task, perturbed):
+        state = inner_loop.init(loss, recipe, KEY)
+        draws.append(inner_loop.advance(loss, recipe, state, DATA, 10, KEY)[1])
+    scores = [
+        inner_loop.meta_loss(task, recipe, state._replace(step=jnp.int32(step)), DATA, KEY)
+        for step in range(1, 11)
     ]
-    keys.append(jax.random.key_data(jax.random.fold_in(KEY, 0)).tolist())
-    assert len({tuple(key) for key in keys}) == 10
+    assert len(np.unique(np.concatenate([*draws, scores]))) == 1 + 10 + 10 + 10
 
 
 def test_runs_side_by_side_are_the_runs_alone():
@@ -138,19 +150,22 @@ SURE = quadratic(num_dimensions=3)
 def test_the_gradient_is_taken_where_the_recipe_says():
     """Half a gradient further up a quadratic the gradient is half as large again.
 
-    So a step is (1 - 0.15) of the way to the target from the weights, not from where they were
-    perturbed to; and the loss is the one at the perturbed weights, 1.5² times that at the weights.
+    The step starts from the weights, and decay is of them too, not of the perturbed ones. The loss
+    is the one at the perturbed weights, 1.5² times that at the weights.
     """
 
     def climb(params, grads_fn, _key):
         grads = grads_fn(params)
         return jax.tree.map(lambda leaf, grad: leaf + 0.5 * grad, params, grads)
 
-    state = inner_loop.init(SURE, SGD, KEY)
+    decayed = optax.chain(optax.add_decayed_weights(2.0), optax.sgd(0.1))
+    recipe = Recipe(decayed, perturb=climb)
+    state = inner_loop.init(SURE, recipe, KEY)
     start = state.params["weight"] - DATA.target
-    recipe = Recipe(optax.sgd(0.1), perturb=climb)
     after, loss = inner_loop.step(SURE, recipe, state, DATA, KEY)
-    np.testing.assert_allclose(after.params["weight"] - DATA.target, 0.85 * start, rtol=1e-5)
+    weight = state.params["weight"]
+    expected = weight - 0.1 * (1.5 * start + 2.0 * weight)
+    np.testing.assert_allclose(after.params["weight"], expected, rtol=1e-5)
     assert float(loss) == pytest.approx(0.5 * 2.25 * float(start @ start), rel=1e-5)
 
 
