@@ -2,11 +2,12 @@
 PYTHON ?= python3
 SEED ?= 0
 OUT ?= runs/demo
+DEMO_OPTIONS ?=
 BIN := .venv/bin
 
 .PHONY: demo test test-all check install
 demo: .venv/installed
-	$(BIN)/noiseproof demo --seed $(SEED) --out $(OUT)
+	$(BIN)/noiseproof demo --seed $(SEED) --out $(OUT) $(DEMO_OPTIONS)
 
 test: .venv/installed-dev
 	$(BIN)/pytest -n 2 -m "not slow"
