@@ -18,7 +18,7 @@ def separable(
     image: Image, rows: Float[Array, "out_height height"], columns: Float[Array, "out_width width"]
 ) -> Float[Array, "out_height out_width channels"]:
     """Multiplies every channel by `rows` from the left and `columns` transposed from the right."""
-    return jnp.einsum("ih,hwc,jw->ijc", rows, image, columns)
+    return jnp.einsum("ih,hwc,jw->ijc", rows, image, columns, precision="highest")
 
 
 def gaussian_matrix(

@@ -15,6 +15,7 @@ from noiseproof.corruptions import (
     digital,
     geometric,
     glass,
+    jpeg,
     noise,
     occlusion,
     photometric,
@@ -76,7 +77,7 @@ CIFAR_10_C: dict[str, NamedCorruption] = {
         affine=(0.08, 0.07, 0.06, 0.05, 0.03),
     ),
     "pixelate": graded(digital.pixelate, share=(0.95, 0.9, 0.85, 0.75, 0.65)),
-    "jpeg_compression": graded(digital.compress_jpeg, quality=(80, 65, 58, 50, 40)),
+    "jpeg_compression": graded(jpeg.compress_jpeg, quality=(80, 65, 58, 50, 40)),
     "speckle_noise": graded(noise.add_speckle_noise, std=(0.06, 0.1, 0.12, 0.16, 0.2)),
     "gaussian_blur": graded(blur.blur_gaussian, limited="sigma", sigma=(0.4, 0.6, 0.7, 0.8, 1.0)),
     "spatter": graded(

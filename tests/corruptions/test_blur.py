@@ -1,0 +1,123 @@
+"""Blurs against SciPy and against slow loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from noiseproof.corruptions import CORRUPTIONS, blur, filters, glass
+
+KEY = jax.random.key(3)
+
+
+@pytest.fixture(scope="module")
+def image():
+    return jax.random.uniform(jax.random.key(0), (32, 32, 3))
+
+
+def run(name, image, severity):
+    return np.asarray(jax.jit(lambda image: CORRUPTIONS[name](image, severity, KEY))(image))
+
+
+@pytest.mark.parametrize(("severity", "sigma"), [(1, 0.4), (3, 0.7), (5, 1.0)])
+def test_gaussian_blur_is_that_of_scipy(image, severity, sigma):
+    expected = ndimage.gaussian_filter(np.asarray(image), (sigma, sigma, 0), mode="nearest")
+    np.testing.assert_allclose(run("gaussian_blur", image, severity), expected, atol=1e-5)
+
+
+def test_defocus_blur_is_a_plus_then_a_box(image):
+    for severity, footprint in [(4, [[0, 1, 0], [1, 1, 1], [0, 1, 0]]), (5, np.ones((3, 3)))]:
+        kernel = np.array(footprint, float)[..., None]
+        expected = ndimage.correlate(np.asarray(image), kernel / kernel.sum(), mode="mirror")
+        np.testing.assert_allclose(run("defocus_blur", image, severity), expected, atol=1e-4)
+
+
+def slow_motion(image, angle, radius, sigma):
+    weights = [np.exp(-(i**2) / (2 * sigma**2)) for i in range(2 * radius + 1)]
+    result = np.zeros_like(image)
+    height, width, _ = image.shape
+    for i, weight in enumerate(weights):
+        down, right = np.ceil(i * np.sin(angle) - 0.5), np.ceil(i * np.cos(angle) - 0.5)
+        rows = np.clip(np.arange(height) + int(down), 0, height - 1)
+        columns = np.clip(np.arange(width) + int(right), 0, width - 1)
+        result += weight / sum(weights) * image[rows][:, columns]
+    return result
+
+
+@pytest.mark.parametrize("angle", [-0.7, 0.0, 0.3])
+def test_smear_is_the_whole_line_up_to_its_cut_tail(image, angle):
+    fast = blur.smear(image, angle, radius=9, sigma=2.5, max_sigma=2.5)
+    # What is cut beyond four sigmas weighs less than 4e-4 of the line.
+    np.testing.assert_allclose(fast, slow_motion(np.asarray(image), angle, 9, 2.5), atol=4e-4)
+    short = blur.smear(image, angle, radius=2, sigma=2.5, max_sigma=2.5)
+    np.testing.assert_allclose(short, slow_motion(np.asarray(image), angle, 2, 2.5), atol=1e-5)
+
+
+def slow_zoom(image, factor):
+    size = len(image)
+    crop = int(np.ceil(size / factor))
+    top = (size - crop) // 2
+    middle = image[top : top + crop, top : top + crop]
+    stretched = ndimage.zoom(middle, (factor, factor, 1), order=1)
+    trim = (len(stretched) - size) // 2
+    return stretched[trim : trim + size, trim : trim + size]
+
+
+@pytest.mark.parametrize("factor", [1.01, 1.06, 1.11, 1.15, 1.2, 1.75, 2.25])
+def test_a_zoom_is_a_matrix_along_rows_and_one_along_columns(image, factor):
+    matrix = filters.zoom_matrix(32, factor)
+    expected = slow_zoom(np.asarray(image), factor)
+    np.testing.assert_allclose(filters.separable(image, matrix, matrix), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("severity", "last"), [(1, 1.06), (3, 1.16), (5, 1.26)])
+def test_zoom_blur_is_the_mean_of_the_script(image, severity, last):
+    pixels = np.asarray(image, np.float64)
+    factors = np.arange(1, last, 0.01)
+    assert len(factors) == dict(CORRUPTIONS["zoom_blur"].tables)["num_zooms"][severity - 1]
+    expected = (pixels + sum(slow_zoom(pixels, z) for z in factors)) / (len(factors) + 1)
+    np.testing.assert_allclose(run("zoom_blur", image, severity), expected, atol=1e-5)
+
+
+def slow_glass(image, offsets, swaps):
+    """Visits pixels from the lower right; a copy where a swap is not asked for."""
+    flat = image.copy().reshape(-1, image.shape[-1])
+    for here in reversed(range(len(flat))):
+        there = here + offsets[here]
+        if swaps is None:
+            flat[here] = flat[there]
+        elif swaps[here]:
+            flat[[here, there]] = flat[[there, here]]
+    return flat.reshape(image.shape)
+
+
+def test_one_gather_is_the_sequential_loop_of_copies(image):
+    offsets = glass._offsets(32, 32, 1, KEY)[0]
+    moved = set(np.asarray(offsets).tolist())
+    assert moved == {0, -1, -32, -33}
+    rows = np.asarray(offsets).reshape(32, 32)
+    assert not rows[:2].any()
+    assert not rows[:, :2].any()
+    assert rows[2:, 2:].any(axis=0).all()
+    flat = image.reshape(-1, 3)
+    fast = glass._take(flat, jnp.arange(1024) + offsets).reshape(image.shape)
+    np.testing.assert_array_equal(fast, slow_glass(np.asarray(image), np.asarray(offsets), None))
+
+
+@pytest.mark.parametrize("delta", [1, 3])
+def test_swaps_are_the_sequential_loop_of_swaps(image, delta):
+    offsets, swaps = glass._offsets(32, 32, delta, KEY)
+    fast = glass._visit(image.reshape(-1, 3), offsets, swaps).reshape(image.shape)
+    slow = slow_glass(np.asarray(image), np.asarray(offsets), np.asarray(swaps))
+    np.testing.assert_array_equal(fast, slow)
+    down = np.floor((np.asarray(offsets) + 16) / 32)
+    assert (down.min(), down.max()) == (-delta, delta - 1)
+
+
+def test_glass_blur_loses_and_repeats_pixels_but_swaps_keep_all(image):
+    kept = glass.swap_glass(image, KEY, sigma=0.01, delta=1, passes=2, max_sigma=0.01)
+    lost = glass.blur_glass(image, KEY, sigma=0.01, passes=1, max_passes=1)
+    total = np.floor(np.asarray(image) * 255 + 2e-4) / 255
+    np.testing.assert_allclose(np.sort(kept, axis=None), np.sort(total, axis=None), atol=1e-6)
+    assert not np.allclose(np.sort(lost, axis=None), np.sort(total, axis=None), atol=1e-6)
