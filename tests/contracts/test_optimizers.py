@@ -17,6 +17,9 @@ from noiseproof.types import LearnedOptimizer, Recipe, TensorRole
 
 NUM_STEPS = 10
 
+# Compiling takes most of these tests' time, and half of it is spent on speed they do not need.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
 
 @pytest.fixture(scope="module", params=sorted(LEARNED_OPTIMIZERS))
 def builder(request):
@@ -30,7 +33,7 @@ def learned(builder):
 
 @pytest.fixture(scope="module")
 def theta(learned):
-    return jax.jit(learned.init)(jax.random.key(0))
+    return jit(learned.init)(jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def optimizer(learned, theta):
 
 @pytest.fixture(scope="module")
 def update(optimizer):
-    return jax.jit(optimizer.update)
+    return jit(optimizer.update)
 
 
 def random_tree(seed):
@@ -77,7 +80,7 @@ def test_theta_is_nested_dicts_of_float_arrays(learned, theta):
 
 
 def test_theta_is_fixed_by_its_key(learned, theta):
-    again, other = (jax.jit(learned.init)(jax.random.key(seed)) for seed in (0, 1))
+    again, other = (jit(learned.init)(jax.random.key(seed)) for seed in (0, 1))
     jax.tree.map(np.testing.assert_array_equal, theta, again)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), theta, other)
     assert not all(jax.tree.leaves(same))
@@ -107,7 +110,7 @@ def test_one_trace_over_three_steps(optimizer):
     """Catches a state whose types drift, and a step count kept in Python."""
     traces = []
 
-    @jax.jit
+    @jit
     def step(grads, state, params):
         traces.append(None)
         return optimizer.update(grads, state, params)
@@ -133,7 +136,7 @@ def test_each_theta_of_an_axis_acts_alone(learned, theta, optimizer, update):
     """The first of two is the theta of all other tests, the second another."""
     thetas = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf + 0.1]), theta)
 
-    @jax.jit
+    @jit
     @jax.vmap
     def first_update(theta):
         optimizer = learned.optimizer(theta, NUM_STEPS, LAYOUT)
@@ -151,7 +154,7 @@ def test_takes_a_traced_run_length(learned, theta, optimizer, update):
     for seed in range(3):
         _, state = update(random_tree(seed), state, PARAMS)
 
-    @jax.jit
+    @jit
     def fourth_update(num_steps):
         traced = learned.optimizer(theta, num_steps, LAYOUT)
         return traced.update(random_tree(3), state, PARAMS)[0]
@@ -164,7 +167,7 @@ def test_is_an_optax_transformation(optimizer, update):
     """Behind clipping it sees the clipped gradient, and its updates are there to be added."""
     chain = optax.chain(optax.clip(0.5), optimizer)
     grads = random_tree(1)
-    updates, _ = jax.jit(chain.update)(grads, chain.init(PARAMS), PARAMS)
+    updates, _ = jit(chain.update)(grads, chain.init(PARAMS), PARAMS)
     clipped = jax.tree.map(lambda leaf: jnp.clip(leaf, -0.5, 0.5), grads)
     expected, _ = update(clipped, optimizer.init(PARAMS), PARAMS)
     assert_close(updates, expected)
@@ -200,7 +203,7 @@ def test_an_untrained_rule_does_not_diverge(learned, theta):
     data = QuadraticData(jnp.zeros(8), jnp.zeros(8))
     layout = {"weight": TensorRole("readout", (), 1.0)}
     recipe = Recipe(learned.optimizer(theta, 50, layout))
-    train = jax.jit(functools.partial(inner_loop.train, task, recipe, data, 50))
+    train = jit(functools.partial(inner_loop.train, task, recipe, data, 50))
     run = train(jax.random.key(2))
     assert not bool(run.diverged)
     assert float(run.losses[-1]) < 2 * float(run.losses[0])

@@ -71,7 +71,10 @@ def with_large_magnitude(theta):
     return {**theta, "network": network}
 
 
-@functools.partial(jax.jit, static_argnums=0)
+# Compiling takes most of these tests' time, and half of it is spent on speed they do not need.
+@functools.partial(
+    jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0}
+)
 def rule_updates(learned, theta, params, gradients):
     """The updates of each step, the params following them."""
     optimizer = learned.optimizer(theta, NUM_STEPS, None)
