@@ -48,7 +48,7 @@ def test_runs_are_staggered(pes_run):
         assert sorted(row) == [1, 2, 3, 4]
     for state in states:
         np.testing.assert_array_equal(
-            state.runs.step, TRUNCATION * np.stack([state.age] * 2, axis=1)
+            state.carry.runs.step, TRUNCATION * np.stack([state.age] * 2, axis=1)
         )
 
 
@@ -67,7 +67,7 @@ def test_any_number_of_pairs_is_staggered_evenly(affine, num_pairs):
 def test_pairs_have_draws_of_their_own(pes_run):
     """And a new run other weights and batches than the one before it."""
     _, states = pes_run
-    weights = np.asarray(states[0].runs.params["weight"])
+    weights = np.asarray(states[0].carry.runs.params["weight"])
     np.testing.assert_array_equal(weights[:, 0], weights[:, 1])
     assert len(np.unique(weights[:, 0], axis=0)) == 4
     keys = np.concatenate([jax.random.key_data(state.run_key) for state in states[:9]])
@@ -81,9 +81,11 @@ def test_pes_adds_up_new_perturbations(pes_run):
     _, states = pes_run
     for before, after in pairwise(states):
         fresh = np.asarray(after.age == 1)[:, None]
-        carried = np.where(fresh, 0.0, pushes(before.xi))
-        np.testing.assert_allclose(pushes(after.xi), carried + pushes(after.eps), rtol=1e-5)
-        assert (pushes(after.eps) != pushes(before.eps)).all()
+        carried = np.where(fresh, 0.0, pushes(before.carry.xi))
+        np.testing.assert_allclose(
+            pushes(after.carry.xi), carried + pushes(after.carry.eps), rtol=1e-5
+        )
+        assert (pushes(after.carry.eps) != pushes(before.carry.eps)).all()
 
 
 def test_nres_keeps_one_perturbation_a_run(affine):
@@ -91,9 +93,11 @@ def test_nres_keeps_one_perturbation_a_run(affine):
     _, states = follow(affine, estimator, 9)
     for before, after in pairwise(states):
         fresh = np.asarray(after.age == 1)
-        np.testing.assert_array_equal(pushes(after.xi), pushes(after.eps))
-        np.testing.assert_array_equal(pushes(after.eps)[~fresh], pushes(before.eps)[~fresh])
-        assert (pushes(after.eps)[fresh] != pushes(before.eps)[fresh]).all()
+        np.testing.assert_array_equal(pushes(after.carry.xi), pushes(after.carry.eps))
+        np.testing.assert_array_equal(
+            pushes(after.carry.eps)[~fresh], pushes(before.carry.eps)[~fresh]
+        )
+        assert (pushes(after.carry.eps)[fresh] != pushes(before.carry.eps)[fresh]).all()
 
 
 def test_between_the_two_a_perturbation_lasts_some_truncations(affine):
@@ -102,11 +106,11 @@ def test_between_the_two_a_perturbation_lasts_some_truncations(affine):
         affine.objective, truncation=TRUNCATION, num_pairs=1, std=0.5, resample_every=2
     )
     _, states = follow(affine, estimator, 4)
-    eps = [pushes(state.eps)[0] for state in states[1:]]
+    eps = [pushes(state.carry.eps)[0] for state in states[1:]]
     np.testing.assert_array_equal(eps[0], eps[1])
     np.testing.assert_array_equal(eps[2], eps[3])
     assert (eps[1] != eps[2]).all()
-    np.testing.assert_allclose(pushes(states[-1].xi)[0], eps[1] + eps[3], rtol=1e-5)
+    np.testing.assert_allclose(pushes(states[-1].carry.xi)[0], eps[1] + eps[3], rtol=1e-5)
 
 
 def test_the_last_loss_of_a_run_is_credited_to_all_its_perturbations(affine):
@@ -119,12 +123,14 @@ def test_the_last_loss_of_a_run_is_credited_to_all_its_perturbations(affine):
     end = states[-1]
     above, below = (
         float(objective.task.meta_loss({"weight": weight}, affine.data, jax.random.key(0)))
-        for weight in end.runs.params["weight"][0]
+        for weight in end.carry.runs.params["weight"][0]
     )
     # One loss of twelve counts twelve times, and is one of the three of its truncation.
     slope = 12 * (above - below) / 3 / (2 * 0.5)
-    np.testing.assert_allclose(pushes(found[3].gradient), slope * pushes(end.xi)[0], rtol=1e-4)
-    assert not np.allclose(pushes(end.xi), pushes(end.eps), rtol=0.1)
+    np.testing.assert_allclose(
+        pushes(found[3].gradient), slope * pushes(end.carry.xi)[0], rtol=1e-4
+    )
+    assert not np.allclose(pushes(end.carry.xi), pushes(end.carry.eps), rtol=0.1)
 
 
 def test_credit_to_the_last_perturbation_alone_is_biased(affine):
@@ -137,8 +143,8 @@ def test_credit_to_the_last_perturbation_alone_is_biased(affine):
 
     def replica(key, forget):
         def one(state, key):
-            xi = jax.tree.map(lambda leaf: jnp.where(forget, 0.0, leaf), state.xi)
-            state = state._replace(xi=xi)
+            xi = jax.tree.map(lambda leaf: jnp.where(forget, 0.0, leaf), state.carry.xi)
+            state = state._replace(carry=state.carry._replace(xi=xi))
             found, state = estimator.estimate(affine.theta, state, affine.data, key)
             return state, found.gradient["push"]
 

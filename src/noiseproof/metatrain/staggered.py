@@ -1,0 +1,116 @@
+"""Staggered runs: they go on from one estimate to the next, a truncation at a time.
+
+First runs end one after the other, so that every estimate sees all ages of a run. What a run
+carries along and what is learned from a truncation is each estimator's own.
+
+Source: Vicol, Metz, Sohl-Dickstein, arXiv 2112.13835.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+from noiseproof.metatrain.antithetic import Losses, Objective, combine, pair_keys
+from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
+
+
+class Particle(NamedTuple):
+    """A run, or a pair of runs, between two truncations.
+
+    Attributes:
+        carry: What the estimator carries along, the classifiers among it.
+        run_key: Fixes the run's weights and batches.
+        age: Truncations since the run began.
+        last: The age at which a new run begins.
+    """
+
+    carry: Any
+    run_key: PRNGKeyArray
+    age: Int[Array, ""]
+    last: Int[Array, ""]
+
+
+Start: TypeAlias = Callable[[Theta, PRNGKeyArray], Any]
+"""`(theta, run_key) -> carry`, of a new run."""
+
+Advance: TypeAlias = Callable[[Theta, Particle, Data, PRNGKeyArray], tuple[Any, tuple[Any, Losses]]]
+"""`(theta, particle, data, key) -> (carry, (gradient, losses))`, one truncation on."""
+
+
+def staggered(
+    objective: Objective,
+    start: Start,
+    advance: Advance,
+    *,
+    truncation: int,
+    num_particles: int,
+    runs_each: int,
+    combine: Callable[[Any, Losses], MetaEstimate] = combine,
+) -> GradientEstimator:
+    """An estimator that takes one truncation of every particle's run.
+
+    Args:
+        objective: What is estimated.
+        start: Begins a run.
+        advance: Goes a truncation on.
+        truncation: Inner steps a truncation; divides the run, and is whole loss intervals.
+        num_particles: Particles; their first runs end early, so that runs are staggered.
+        runs_each: Inner runs of a particle.
+        combine: Makes one estimate of all particles' gradients and losses.
+
+    Raises:
+        ValueError: A truncation that does not divide the run or that cuts a loss interval.
+    """
+    check_truncation(objective, truncation)
+    num_truncations = objective.num_steps // truncation
+
+    def begin(theta: Theta, last: Int[Array, ""], run_key: PRNGKeyArray) -> Particle:
+        return Particle(start(theta, run_key), run_key, jnp.zeros((), jnp.int32), last)
+
+    def one_particle(
+        theta: Theta, particle: Particle, data: Data, key: PRNGKeyArray
+    ) -> tuple[Particle, tuple[Any, Losses]]:
+        run_key, key = jax.random.split(key)
+        fresh = begin(theta, jnp.int32(num_truncations), run_key)
+        particle = choose(particle.age == particle.last, fresh, particle)
+        carry, found = advance(theta, particle, data, key)
+        return particle._replace(carry=carry, age=particle.age + 1), found
+
+    def init(theta: Theta, _data: Data, key: PRNGKeyArray) -> Particle:
+        index = jnp.arange(num_particles)
+        last = num_truncations - index * num_truncations // num_particles % num_truncations
+        keys = pair_keys(num_particles, key)
+        return jax.vmap(lambda last, key: begin(theta, last, key))(last.astype(jnp.int32), keys)
+
+    def estimate(
+        theta: Theta, state: Particle, data: Data, key: PRNGKeyArray
+    ) -> tuple[MetaEstimate, Particle]:
+        keys = pair_keys(num_particles, key)
+        state, found = jax.vmap(lambda one, key: one_particle(theta, one, data, key))(state, keys)
+        return combine(*found), state
+
+    return GradientEstimator(init, estimate, runs_each * num_particles * truncation)
+
+
+def check_truncation(objective: Objective, truncation: int) -> None:
+    """Raises ValueError where truncations do not fill the run or cut a loss interval."""
+    num_steps, interval = objective.num_steps, objective.loss_interval
+    if truncation < 1 or num_steps % truncation:
+        allowed = [length for length in range(1, num_steps + 1) if num_steps % length == 0]
+        nearest = min(allowed, key=lambda length: abs(length - truncation))
+        raise ValueError(
+            f"truncation must divide num_steps = {num_steps}, got {truncation}; "
+            f"the nearest that does is {nearest}."
+        )
+    if truncation % interval:
+        raise ValueError(
+            f"truncation must be a multiple of loss_interval = {interval}, got {truncation}."
+        )
+
+
+def choose(condition: Bool[Array, ""], when_true: Any, when_false: Any) -> Any:
+    """One of two pytrees, leaf by leaf."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), when_true, when_false)
