@@ -1,0 +1,184 @@
+"""Writing a corrupted data set to disk in the layout of CIFAR-10-C.
+
+One `<corruption>.npy` each, uint8, all test images five times, severity 1 first, and `labels.npy`.
+Images are written as they are made, in a file that gets its name when it is whole. An image's
+randomness depends on the seed, the corruption, the severity and its own number alone, so that a
+resumed job goes on where the file ends and gives the same bytes.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray, UInt8
+
+from noiseproof.corruptions import CORRUPTIONS, quantized
+from noiseproof.corruptions.apply import check_images, find_corruption
+from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4, for_channels
+from noiseproof.data import load_dataset
+from noiseproof.types import Image
+
+SETTINGS_FILE = "corrupted.json"
+"""Says what a folder holds; its presence marks the folder as one of this command."""
+
+CHUNK = 500
+"""Images that are corrupted at once, which bounds the memory."""
+
+Report = Callable[[str, int, int], None]
+"""`(corruption, images done, images in all)`, called after every chunk."""
+
+
+def corrupt_dataset(
+    dataset: str | Path,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    corruptions: Sequence[str] | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    resume: bool = False,
+    report: Report = lambda _name, _done, _total: None,
+) -> list[Path]:
+    """Writes the test images of a data set under some corruptions at all five severities.
+
+    Args:
+        dataset: A name or an `.npz` file, as `load_dataset` takes it.
+        out: The folder to write to, new or empty, or one to resume.
+        data_dir: The folder with the files of the data sets.
+        corruptions: Names; by default the 19 of CIFAR-10-C, without `saturate` on grey images.
+        seed: Of all random draws.
+        limit: Only so many images, the first ones.
+        resume: Whether to go on with an interrupted job of the same settings.
+        report: Told of the progress.
+
+    Returns:
+        The files, `labels.npy` last.
+
+    Raises:
+        ValueError: A name, the limit or the data are wrong, or the folder is in use; nothing is
+            written then.
+    """
+    test = load_dataset(dataset, data_dir=data_dir).test
+    names = _checked_names(corruptions, test.images.shape[-1])
+    images, labels = _limited(test.images, test.labels, limit)
+    check_images(np.asarray(images[:1] / 255, np.float32))
+    settings = {"dataset": Path(dataset).name, "seed": seed, "images": len(images)}
+    _claim(out, settings, resume=resume)
+    key = jax.random.key(seed)
+    paths = [_write_one(images, name, out, partial(report, name), key) for name in names]
+    np.save(out / "labels.npy", np.tile(labels, 5).astype(np.uint8))
+    return [*paths, out / "labels.npy"]
+
+
+def _checked_names(corruptions: Sequence[str] | None, num_channels: int) -> tuple[str, ...]:
+    if corruptions is None:
+        return for_channels((*STANDARD_15, *VALIDATION_4), num_channels)
+    if len(set(corruptions)) != len(corruptions) or not corruptions:
+        raise ValueError(f"corruptions must be named once each, got {', '.join(corruptions)}.")
+    for name in corruptions:
+        if find_corruption(name).color_only and num_channels == 1:
+            raise ValueError(f"corruption {name!r} needs color images, and these are grey.")
+    return tuple(corruptions)
+
+
+def _limited(
+    images: np.ndarray, labels: np.ndarray, limit: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    if limit is not None and not 1 <= limit <= len(images):
+        raise ValueError(f"limit must lie between 1 and {len(images)} images, got {limit}.")
+    return images[:limit], labels[:limit]
+
+
+def _claim(out: Path, settings: dict, *, resume: bool) -> None:
+    path = out / SETTINGS_FILE
+    used = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if used and not resume:
+        raise ValueError(f"The output folder {out} is in use; choose another, or resume it.")
+    if used and (not path.is_file() or json.loads(path.read_text("utf-8")) != settings):
+        raise ValueError(f"The output folder {out} holds no job of the same settings to resume.")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+
+
+def _write_one(
+    images: UInt8[np.ndarray, "batch height width channels"],
+    name: str,
+    out: Path,
+    report: Callable[[int, int], None],
+    key: PRNGKeyArray,
+) -> Path:
+    path = out / f"{name}.npy"
+    total = 5 * len(images)
+    if path.exists():
+        report(total, total)
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("ab") as file:
+        done = _whole_images(file, images)
+        name_key = jax.random.fold_in(key, zlib.crc32(name.encode()))
+        while done < total:
+            chunk = _chunk(images, name, done, name_key)
+            file.write(chunk.tobytes())
+            done += len(chunk)
+            report(done, total)
+    part.replace(path)
+    return path
+
+
+def _whole_images(file: BinaryIO, images: np.ndarray) -> int:
+    """How many images the file holds; it is cut behind the last, and gets its header if it is new.
+
+    Chunks begin at multiples of `CHUNK` within a severity, so that a resumed job compiles and
+    computes what an uninterrupted one does.
+    """
+    header = _header((5 * len(images), *images.shape[1:]))
+    if file.seek(0, 2) < len(header):
+        file.truncate(0)
+        file.write(header)
+    size = images[0].size
+    severity, place = divmod((file.seek(0, 2) - len(header)) // size, len(images))
+    done = severity * len(images) + place // CHUNK * CHUNK
+    file.truncate(len(header) + done * size)
+    file.seek(0, 2)
+    return done
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """How an `.npy` file of uint8 begins."""
+    beginning = BytesIO()
+    description = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(beginning, description)
+    return beginning.getvalue()
+
+
+def _chunk(
+    images: np.ndarray, name: str, done: int, key: PRNGKeyArray
+) -> UInt8[np.ndarray, "chunk height width channels"]:
+    severity, first = divmod(done, len(images))
+    some = images[first : first + CHUNK]
+    numbers = jnp.arange(first, first + len(some))
+    severity_key = jax.random.fold_in(key, severity)
+    return np.asarray(_corrupted(jnp.asarray(some), numbers, name, severity + 1, severity_key))
+
+
+@partial(jax.jit, static_argnames=("name", "severity"))
+def _corrupted(
+    images: UInt8[Array, "chunk height width channels"],
+    numbers: Array,
+    name: str,
+    severity: int,
+    key: PRNGKeyArray,
+) -> UInt8[Array, "chunk height width channels"]:
+    def one(image: Image, number: Array) -> Array:
+        corrupted = CORRUPTIONS[name](image, severity, jax.random.fold_in(key, number))
+        return jnp.round(quantized(corrupted) * 255).astype(jnp.uint8)
+
+    return jax.vmap(one)(images / jnp.float32(255), numbers)
