@@ -1,0 +1,96 @@
+"""A contact sheet: one image of a data set under every corruption at every severity."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image as Picture
+from PIL import ImageDraw
+
+from noiseproof.corruptions import corrupt
+from noiseproof.corruptions.apply import find_corruption
+from noiseproof.corruptions.families import FAMILY_OF, for_channels
+from noiseproof.data import load_dataset
+
+CELL = 64
+"""Pixels of a cell's side; images are enlarged by a whole factor to at least that."""
+
+MARGIN = 4
+LABEL_WIDTH = 130
+
+Report = Callable[[str, int, int], None]
+
+
+def preview(
+    dataset: str | Path,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    corruptions: Sequence[str] | None = None,
+    image: int = 0,
+    seed: int = 0,
+    report: Report = lambda _name, _done, _total: None,
+) -> Path:
+    """Draws a sheet with one row per corruption: the clean image, then severities 1 to 5.
+
+    Args:
+        dataset: A name or an `.npz` file, as `load_dataset` takes it.
+        out: The picture to write; its ending says the format.
+        data_dir: The folder with the files of the data sets.
+        corruptions: Names; by default all that have a family.
+        image: The number of the test image.
+        seed: Of all random draws.
+        report: Told of `(corruption, rows done, rows in all)`.
+
+    Raises:
+        ValueError: A name, the number or the ending is wrong; nothing is written then.
+    """
+    if out.suffix not in Picture.registered_extensions():
+        raise ValueError(f"The sheet must be a picture such as sheet.png, got {out.name}.")
+    images = load_dataset(dataset, data_dir=data_dir).test.images
+    if not 0 <= image < len(images):
+        raise ValueError(f"image must lie between 0 and {len(images) - 1}, got {image}.")
+    names = tuple(corruptions or for_channels(tuple(FAMILY_OF), images.shape[-1]))
+    for name in names:
+        find_corruption(name)
+    rows = []
+    for name in names:
+        rows.append(severities(images[image], name, seed=seed))
+        report(name, len(rows), len(names))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw_sheet(names, rows).save(out, optimize=True)
+    return out
+
+
+def severities(
+    image: UInt8[np.ndarray, "height width channels"], name: str, *, seed: int
+) -> UInt8[np.ndarray, "6 height width channels"]:
+    """The clean image and the image at severities 1 to 5, all under the same key."""
+    clean = np.asarray(image / 255, np.float32)
+    key = jax.random.key(seed)
+    corrupted = [np.asarray(corrupt(clean, name, s, key=key, quantize=True)) for s in range(1, 6)]
+    return np.round(np.stack([clean, *corrupted]) * 255).astype(np.uint8)
+
+
+def draw_sheet(
+    names: Sequence[str], rows: Sequence[UInt8[np.ndarray, "6 height width channels"]]
+) -> Picture.Image:
+    """The rows of images under each other, with names on the left and severities on top."""
+    height, width = rows[0].shape[1:3]
+    factor = max(1, -(-CELL // max(height, width)))
+    step = (factor * width + MARGIN, factor * height + MARGIN)
+    size = (LABEL_WIDTH + 6 * step[0], 20 + len(rows) * step[1])
+    sheet = Picture.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, title in enumerate(("clean", *"12345")):
+        pen.text((LABEL_WIDTH + column * step[0], 4), title, fill="black")
+    for row, (name, images) in enumerate(zip(names, rows, strict=True)):
+        top = 20 + row * step[1]
+        pen.text((MARGIN, top + step[1] // 2 - 8), name, fill="black")
+        for column, image in enumerate(images):
+            shown = Picture.fromarray(image.squeeze()).convert("RGB")
+            shown = shown.resize((factor * width, factor * height), Picture.Resampling.NEAREST)
+            sheet.paste(shown, (LABEL_WIDTH + column * step[0], top))
+    return sheet
