@@ -38,11 +38,25 @@ def exact_gradient(objective, theta, data):
     return jax.jit(jax.grad(mean_loss))(theta)["push"]
 
 
+def truncated_gradient(objective, theta, run, data, num_steps, run_key):
+    """Of the mean meta-loss of the next steps of a run, by backpropagation through a plain loop."""
+
+    def mean_loss(theta, state):
+        recipe, losses = recipe_of(objective, theta), []
+        for _ in range(num_steps):
+            state, _ = inner_loop.step(objective.task, recipe, state, data, run_key)
+            losses.append(inner_loop.meta_loss(objective.task, recipe, state, data, run_key))
+        return sum(losses) / num_steps
+
+    return jax.jit(jax.grad(mean_loss))(theta, run)
+
+
 @pytest.fixture(scope="session")
 def affine() -> SimpleNamespace:
     """`objective`, of 12 noisy steps, with `theta` and `data`.
 
-    And `sure`, the same without a draw in its runs, whose gradient is `exact`.
+    And `sure`, the same without a draw in its runs, whose gradient is `exact`; and
+    `truncated_gradient`, the function.
     """
     task = quadratic(num_dimensions=2, noise_std=1.0)
     sure_task = quadratic(num_dimensions=2)._replace(init=lambda _key: {"weight": jnp.zeros(2)})
@@ -56,4 +70,5 @@ def affine() -> SimpleNamespace:
         theta=theta,
         data=data,
         exact=exact_gradient(sure, theta, data),
+        truncated_gradient=truncated_gradient,
     )

@@ -3,8 +3,9 @@
 from noiseproof.metatrain.antithetic import Objective
 from noiseproof.metatrain.es import es
 from noiseproof.metatrain.gpes import nres, pes
+from noiseproof.metatrain.tes import tes
 
-ESTIMATORS = {"es": es, "pes": pes, "nres": nres}
+ESTIMATORS = {"es": es, "tes": tes, "pes": pes, "nres": nres}
 """Builders of gradient estimators by name."""
 
-__all__ = ["ESTIMATORS", "Objective", "es", "nres", "pes"]
+__all__ = ["ESTIMATORS", "Objective", "es", "nres", "pes", "tes"]

@@ -95,10 +95,19 @@ def draw_eps(theta: Theta, key: PRNGKeyArray) -> Theta:
     return unravel(jax.random.normal(key, row.shape))
 
 
+def start_run(objective: Objective, theta: Theta, run_key: PRNGKeyArray) -> InnerState:
+    """A fresh run."""
+    return inner_loop.init(objective.task, recipe_of(objective, theta), run_key)
+
+
+def twins(state: InnerState) -> InnerState:
+    """A run twice, along a new first axis: above and below."""
+    return jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
+
+
 def start_pair(objective: Objective, theta: Theta, run_key: PRNGKeyArray) -> InnerState:
     """Two equal fresh runs along a new first axis: above and below."""
-    state = inner_loop.init(objective.task, recipe_of(objective, theta), run_key)
-    return jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
+    return twins(start_run(objective, theta, run_key))
 
 
 def unroll(
