@@ -72,11 +72,20 @@ class RuleConfig:
 
 @dataclass(frozen=True)
 class EstimatorConfig:
-    """The gradient estimator; `truncation` is not used by full-length `es`."""
+    """The gradient estimator: its name, and options, of which each takes those that it has.
+
+    Attributes:
+        name: A key of `metatrain.ESTIMATORS`.
+        truncation: Inner steps a truncation; full-length estimators have none.
+        num_pairs: Antithetic pairs, of the estimators that perturb theta.
+        num_runs: Inner runs, of those that only go back through them.
+        std: Standard deviation of a perturbation of theta.
+    """
 
     name: str = "nres"
     truncation: int = 50
     num_pairs: int = 16
+    num_runs: int = 32
     std: float = 0.02
 
 

@@ -1,5 +1,7 @@
 """What a config stands for: the data set, the classifier, the task and the learned rule."""
 
+import dataclasses
+import inspect
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -86,16 +88,12 @@ def components(config: Config) -> list[Component]:
 
 
 def build_estimator(config: Config, objective: Objective) -> GradientEstimator:
-    """The gradient estimator of a config."""
-    options = {"truncation": config.estimator.truncation}
-    return build_component(
-        ESTIMATORS,
-        config.estimator.name,
-        {} if config.estimator.name == "es" else options,
-        objective=objective,
-        num_pairs=config.estimator.num_pairs,
-        std=config.estimator.std,
-    )
+    """The gradient estimator of a config, given those of its settings that it has an option for."""
+    settings = dataclasses.asdict(config.estimator)
+    name = settings.pop("name")
+    known = inspect.signature(ESTIMATORS[name]).parameters if name in ESTIMATORS else {}
+    options = {key: value for key, value in settings.items() if key in known}
+    return build_component(ESTIMATORS, name, options, objective=objective)
 
 
 def on_device(split: Batch) -> Batch:

@@ -1,11 +1,28 @@
 """Meta-training: gradient estimators and the outer loop."""
 
 from noiseproof.metatrain.antithetic import Objective
+from noiseproof.metatrain.backprop import full_backprop, truncated_backprop
 from noiseproof.metatrain.es import es
 from noiseproof.metatrain.gpes import nres, pes
 from noiseproof.metatrain.tes import tes
 
-ESTIMATORS = {"es": es, "tes": tes, "pes": pes, "nres": nres}
+ESTIMATORS = {
+    "es": es,
+    "tes": tes,
+    "pes": pes,
+    "nres": nres,
+    "truncated_backprop": truncated_backprop,
+    "full_backprop": full_backprop,
+}
 """Builders of gradient estimators by name."""
 
-__all__ = ["ESTIMATORS", "Objective", "es", "nres", "pes", "tes"]
+__all__ = [
+    "ESTIMATORS",
+    "Objective",
+    "es",
+    "full_backprop",
+    "nres",
+    "pes",
+    "tes",
+    "truncated_backprop",
+]

@@ -8,6 +8,7 @@ Source: Salimans, Ho, Chen, Sidor, Sutskever, arXiv 1703.03864; the pairing as i
 arXiv 1810.10180.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -127,6 +128,8 @@ def unroll(
     num_losses = objective.num_steps // interval
     num_counted = num_losses - first_counted // interval
 
+    # Backpropagation keeps the states between intervals and goes through each interval again.
+    @partial(jax.checkpoint, prevent_cse=False)
     def one_interval(state: InnerState, _: None) -> tuple[InnerState, Losses]:
         state, losses = inner_loop.advance(task, recipe, state, data, interval, run_key)
         loss = inner_loop.meta_loss(task, recipe, state, data, run_key)
