@@ -5,6 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import noiseproof
@@ -64,6 +65,10 @@ def outcome(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
             ["train", "digits", "--optimizer", "OUT", "--out", "OUT/a.safetensors"],
             "There is no learned optimizer",
         ),
+        (["train", "--optimizer", "OUT", "--out", "OUT/a"], "Name a data set, or give your own"),
+        (["corrupt", "digits", "--data", "a.npz", "--out", "OUT"], "Name a data set, or give"),
+        (["corrupt", "digits", "--out", "OUT", "--corruptions", "fogg"], "fogg"),
+        (["preview", "digits", "--out", "OUT/a.png", "--image", "9999"], "9999"),
         (["report", "OUT"], "results.csv"),
         (["list", "birds"], "The kind must be one of presets, datasets"),
         (["fetch", "cats", "--data-dir", "OUT"], "cats"),
@@ -99,6 +104,20 @@ def test_names_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "rivals: sgd adam adamw" in everything
     assert cli.exit_code(["list", "presets"]) == 0
     assert PRESET in capsys.readouterr().out.splitlines()
+
+
+def test_corrupted_files_and_a_sheet_are_written(tmp_path: Path) -> None:
+    words = ["corrupt", "digits", "--out", str(tmp_path / "c"), "--corruptions", "fog, contrast"]
+    assert cli.exit_code([*words, "--limit", "7"]) == 0
+    assert np.load(tmp_path / "c" / "fog.npy").shape == (35, 8, 8, 1)
+    assert {path.name for path in (tmp_path / "c").glob("*.npy")} == {
+        "fog.npy",
+        "contrast.npy",
+        "labels.npy",
+    }
+    words = ["preview", "digits", "--out", str(tmp_path / "a.png"), "--corruptions", "fog"]
+    assert cli.exit_code(words) == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_command_and_the_module_say_their_version() -> None:

@@ -42,6 +42,12 @@ DataFile = Annotated[
         help="Your own images instead: x_train, y_train, x_test, y_test, uint8.",
     ),
 ]
+Name = Annotated[
+    str, typer.Argument(metavar="DATASET", help="See `noiseproof list datasets`; or use --data.")
+]
+Corruptions = Annotated[
+    str, typer.Option(metavar="A,B,...", help="Names, see `noiseproof list corruptions`.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 
 
@@ -99,21 +105,20 @@ def demo(
 
 @app.command()
 def train(
-    dataset: Annotated[str, typer.Argument(help="See `noiseproof list datasets`.")],
     optimizer: Annotated[str, typer.Option(help="A shipped name, or the folder of a run.")],
     out: Annotated[Path, typer.Option(help="File for the weights, .safetensors.")],
+    dataset: Name = "",
     steps: Annotated[int, typer.Option(help="Length of the run.", min=1)] = 1000,
     settings: Settings = [],  # noqa: B006
     seed: Seed = 0,
     data_dir: DataDir = None,
+    data: DataFile = None,
 ) -> None:
-    """Train a classifier with a learned optimizer; show its clean and corrupted accuracy.
-
-    DATASET may also be the path of your own images, an .npz file.
-    """
+    """Train a classifier with a learned optimizer; show its clean and corrupted accuracy."""
     from noiseproof.commands import train
 
-    values = [f'data.name="{dataset}"', f"inner.num_steps={steps}", *settings]
+    name = _dataset_name(dataset, data)
+    values = [f'data.name="{name}"', f"inner.num_steps={steps}", *settings]
     config = configs.default_config(values)
     train.train(config, optimizer, out, Console(), seed=seed, data_dir=data_dir)
 
@@ -144,11 +149,72 @@ def evaluate(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A folder with records.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder with records.")],
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Write its first figure, too.")
+    ] = None,
+) -> None:
     """Write report.html anew from the records in a folder."""
-    from noiseproof.report.page import write_report
+    from noiseproof.report.page import write_figure, write_report
 
     typer.echo(write_report(folder))
+    if figure is not None:
+        typer.echo(write_figure(folder, figure))
+
+
+@app.command()
+def corrupt(
+    out: Annotated[Path, typer.Option(help="Folder for the arrays, new or empty.")],
+    dataset: Name = "",
+    corruptions: Corruptions = "",
+    limit: Annotated[int | None, typer.Option(help="Only so many images.", min=1)] = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    data_dir: DataDir = None,
+    data: DataFile = None,
+) -> None:
+    """Write corrupted test images of a data set in the layout of CIFAR-10-C."""
+    from noiseproof.commands import corrupt, progress
+
+    with progress.named_progress(Console()) as show:
+        files = corrupt.corrupt_dataset(
+            _dataset_name(dataset, data),
+            out,
+            data_dir=data_dir,
+            corruptions=_names(corruptions),
+            seed=seed,
+            limit=limit,
+            resume=resume,
+            report=show,
+        )
+    typer.echo(f"{len(files)} files in {out}")
+
+
+@app.command()
+def preview(
+    out: Annotated[Path, typer.Option(help="The picture to write, .png for example.")],
+    dataset: Name = "",
+    corruptions: Corruptions = "",
+    image: Annotated[int, typer.Option(help="Number of the test image.", min=0)] = 0,
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    data: DataFile = None,
+) -> None:
+    """Draw a contact sheet: a test image under every corruption and severity."""
+    from noiseproof.commands import preview, progress
+
+    with progress.named_progress(Console()) as show:
+        path = preview.preview(
+            _dataset_name(dataset, data),
+            out,
+            data_dir=data_dir,
+            corruptions=_names(corruptions),
+            image=image,
+            seed=seed,
+            report=show,
+        )
+    typer.echo(path)
 
 
 @app.command("list")
@@ -172,6 +238,16 @@ def fetch(
     if data_dir is None:
         raise ValueError("Name the folder to download to: --data-dir DIR, or NOISEPROOF_DATA.")
     fetch.fetch(name, data_dir, Console())
+
+
+def _dataset_name(dataset: str, data: Path | None) -> str:
+    if bool(dataset) == (data is not None):
+        raise ValueError("Name a data set, or give your own images by --data FILE.npz.")
+    return dataset if data is None else data.as_posix()
+
+
+def _names(listed: str) -> list[str] | None:
+    return [name.strip() for name in listed.split(",")] if listed else None
 
 
 def _data_setting(data: Path | None) -> list[str]:

@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,21 @@ from noiseproof.checkpoint import load_theta
 from noiseproof.results import READERS, read_results, read_summary
 
 RECORDS = ("results.csv", "summary.json", "metrics.jsonl", "curves.csv")
+
+
+@pytest.fixture
+def own_images(tmp_path: Path) -> Path:
+    """Random color images of four classes, as a user's own."""
+    generator = np.random.default_rng(0)
+    file = tmp_path / "own images.npz"
+    np.savez(
+        file,
+        x_train=generator.integers(0, 256, (200, 9, 9, 3), dtype=np.uint8),
+        y_train=np.arange(200, dtype=np.uint8) % 4,
+        x_test=generator.integers(0, 256, (40, 9, 9, 3), dtype=np.uint8),
+        y_test=np.arange(40, dtype=np.uint8) % 4,
+    )
+    return file
 
 
 def test_a_run_leaves_all_its_records(tiny_run: Path) -> None:
@@ -133,19 +149,10 @@ def test_the_table_is_printed_with_n_and_spread(
 
 
 def test_theta_is_judged_again_on_other_data(
-    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_run: Path, own_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    generator = np.random.default_rng(0)
-    file = tmp_path / "own images.npz"
-    np.savez(
-        file,
-        x_train=generator.integers(0, 256, (200, 9, 9, 3), dtype=np.uint8),
-        y_train=np.arange(200, dtype=np.uint8) % 4,
-        x_test=generator.integers(0, 256, (40, 9, 9, 3), dtype=np.uint8),
-        y_test=np.arange(40, dtype=np.uint8) % 4,
-    )
     folder = tmp_path / "evaluated"
-    words = ["evaluate", str(tiny_run), "--data", str(file), "--out", str(folder)]
+    words = ["evaluate", str(tiny_run), "--data", str(own_images), "--out", str(folder)]
     assert cli.exit_code([*words, "--set", "rule.name=mlp"]) == 2
     assert "The rule comes with" in capsys.readouterr().err
     assert not folder.exists()
@@ -176,6 +183,15 @@ def test_a_classifier_is_trained_and_saved(
     assert "exists already" in capsys.readouterr().err
 
 
+def test_a_classifier_is_trained_on_ones_own_images(
+    tiny_run: Path, own_images: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.safetensors"
+    words = ["train", "--data", str(own_images), "--optimizer", str(tiny_run), "--out", str(file)]
+    assert cli.exit_code([*words, "--steps", "5"]) == 0
+    assert load_file(file)["0/weight"].shape == (9 * 9 * 3, 32)
+
+
 def test_theta_loads_as_an_optax_optimizer(tiny_run: Path) -> None:
     params = [{"weight": jnp.ones((64, 5)), "bias": jnp.zeros(5)}]
     layout = noiseproof.layout_of(params, (8, 8, 1))
@@ -202,3 +218,6 @@ def test_the_report_is_made_anew_from_records(tiny_run: Path, tmp_path: Path) ->
         shutil.copy(tiny_run / name, tmp_path / name)
     assert cli.exit_code(["report", str(tmp_path)]) == 0
     assert (tmp_path / "report.html").read_bytes() == (tiny_run / "report.html").read_bytes()
+    figure = tmp_path / "figure.svg"
+    assert cli.exit_code(["report", str(tmp_path), "--figure", str(figure)]) == 0
+    assert ElementTree.parse(figure).getroot().tag == "{http://www.w3.org/2000/svg}svg"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from noiseproof.results import MetricsLine
 
@@ -22,6 +22,21 @@ def meta_training_progress(console: Console, num_outer_steps: int) -> Iterator[R
             yield _on_bar(bar, num_outer_steps)
     else:
         yield _as_lines(console, num_outer_steps)
+
+
+@contextmanager
+def named_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Shows a bar for each of several jobs; gives what to call with name, done and total."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def report(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name)
+            bar.update(tasks[name], completed=done, total=total)
+
+        yield report
 
 
 def _bar(console: Console) -> Progress:

@@ -43,6 +43,8 @@ from noiseproof.results import (
     write_text,
 )
 
+SVG_SPACE = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+
 NUM_OPEN = 2
 """How many rivals are shown unfolded; the others are a tap away."""
 
@@ -88,6 +90,21 @@ def write_report(folder: Path) -> Path:
     """
     path = folder / "report.html"
     write_text(path, render(read_records(folder)))
+    return path
+
+
+def write_figure(folder: Path, path: Path) -> Path:
+    """Write the first accuracy figure of a folder's records as an SVG file.
+
+    Raises:
+        ValueError: A record is missing or not as the schema says, or nothing was tested at two
+            strengths.
+    """
+    figures = accuracy_figures(read_results(folder / "results.csv"))
+    if not figures:
+        raise ValueError(f"{folder} holds no corruption at two strengths or more to draw.")
+    svg = next(iter(figures.values()))
+    write_text(path, svg if "xmlns=" in svg else svg.replace("<svg", f"<svg {SVG_SPACE}", 1))
     return path
 
 
