@@ -30,11 +30,11 @@ def options_of(name):
     return inspect.signature(ESTIMATORS[name]).parameters
 
 
-WHOLE = {"tes": {"truncation": 8}, "truncated_backprop": {"truncation": 8}}
+WHOLE = {key: {"truncation": 8} for key in ("mixed", "tes", "truncated_backprop")}
 """Options that make a biased estimator an unbiased one."""
 PAIRED = [key for key in ESTIMATORS if "num_pairs" in options_of(key)]
 NUMBER = {key: "num_pairs" if key in PAIRED else "num_runs" for key in ESTIMATORS}
-BACKWARD = {"full_backprop", "truncated_backprop"}
+BACKWARD = {"full_backprop", "mixed", "truncated_backprop"}
 
 THETA = {"push": jnp.array([0.1, -0.2, 0.3])}
 DATA = QuadraticData(jnp.array([1.0, 2.0, -1.0]), jnp.array([-1.0, 0.5, 2.0]))

@@ -4,6 +4,7 @@ from noiseproof.metatrain.antithetic import Objective
 from noiseproof.metatrain.backprop import full_backprop, truncated_backprop
 from noiseproof.metatrain.es import es
 from noiseproof.metatrain.gpes import nres, pes
+from noiseproof.metatrain.mixed import mixed
 from noiseproof.metatrain.tes import tes
 
 ESTIMATORS = {
@@ -13,6 +14,7 @@ ESTIMATORS = {
     "nres": nres,
     "truncated_backprop": truncated_backprop,
     "full_backprop": full_backprop,
+    "mixed": mixed,
 }
 """Builders of gradient estimators by name."""
 
@@ -21,6 +23,7 @@ __all__ = [
     "Objective",
     "es",
     "full_backprop",
+    "mixed",
     "nres",
     "pes",
     "tes",
