@@ -9,6 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from noiseproof.corruptions import filters, sampling
@@ -74,12 +75,14 @@ def smear(
     down = jnp.ceil(taps * jnp.sin(angle) - 0.5).astype(jnp.int32)
     right = jnp.ceil(taps * jnp.cos(angle) - 0.5).astype(jnp.int32)
     flat = image.reshape(-1, channels)
-    total = jnp.zeros_like(image)
-    for tap in taps:
+
+    def add(tap: Int[Array, ""], total: Image) -> Image:
         rows = (jnp.arange(height) + down[tap]).clip(0, height - 1)
         columns = (jnp.arange(width) + right[tap]).clip(0, width - 1)
-        total = total + weights[tap] * _take(flat, rows[:, None] * width + columns)
-    return total
+        return total + weights[tap] * _take(flat, rows[:, None] * width + columns)
+
+    # A loop of the compiled program: unrolled, XLA works out angles anew for every pixel.
+    return lax.fori_loop(0, len(taps), add, jnp.zeros_like(image))
 
 
 def blur_zoom(image: Image, key: PRNGKeyArray, *, num_zooms: Constant, max_num_zooms: int) -> Image:

@@ -49,9 +49,9 @@ def deform(
         )
         for size in (height, width)
     ]
-    noise = sampling.uniform((2, height, width), fields_key)
-    half = jnp.einsum("kab,jb->kaj", noise, smooth[1])
-    shifts = strength * side * jnp.einsum("kaj,ia->kij", half, smooth[0])
+    noise = sampling.uniform((2, width, height), fields_key)
+    half = jnp.einsum("kab,ib->kai", noise, smooth[0])
+    shifts = strength * side * jnp.einsum("kai,ja->kij", half, smooth[1])
     rows, columns = jnp.mgrid[:height, :width]
     return sample(turned, rows + shifts[0], columns + shifts[1], "symmetric")
 

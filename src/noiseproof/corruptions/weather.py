@@ -73,9 +73,8 @@ def snow(
     flakes = quantized(jnp.where(flakes < threshold, 0.0, flakes))
     # Streaks point from 45 to 135 degrees, mostly downward.
     turn = sampling.uniform((), angle_key) * math.pi / 4
-    flakes = rounded(
-        smear(flakes, turn - math.pi / 2, radius=radius, sigma=sigma, max_sigma=max_sigma)
-    )
+    streaks = smear(flakes, turn - math.pi / 2, radius=radius, sigma=sigma, max_sigma=max_sigma)
+    flakes = rounded(streaks)
     grey = image @ GREY_WEIGHTS[:, None] if channels == 3 else image
     lightened = mix * image + (1 - mix) * jnp.maximum(image, 1.5 * grey + 0.5)
     return lightened + flakes + flakes[::-1, ::-1]
