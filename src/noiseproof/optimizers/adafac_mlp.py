@@ -13,15 +13,13 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Shaped
 
 from noiseproof.optimizers.features import (
     TIME_SCALES,
     accumulate,
+    accumulate_tree,
     check_params,
-    slices,
-    tensor_sizes,
 )
 from noiseproof.optimizers.network import check_hidden_sizes, init_network, timed_step
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, Theta
@@ -29,7 +27,7 @@ from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, Theta
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
 SECOND_MOMENT_DECAYS = (0.999,)
 FACTORED_DECAYS = (0.9, 0.99, 0.999)
-NUM_ROWS = 28
+NUM_FEATURES = 28
 LOG_SCALE = 10.0
 """One unit of a learned decay moves the logarithm of its distance from 1 by ten."""
 
@@ -39,18 +37,18 @@ length 1; of a tensor of less than two axes the squares themselves."""
 
 
 class FactoredState(NamedTuple):
-    """Averages without bias correction, the leading axis over decays.
+    """Averages without bias correction.
 
     Attributes:
         step: Steps taken.
-        momenta: Of the gradient.
-        second_moments: Of its square.
+        momenta: Of the gradient, by decay.
+        second_moments: Of its square, by decay.
         factors: Of its mean squares, for each tensor.
     """
 
     step: Int[Array, ""]
-    momenta: Float[Array, "decays parameters"]
-    second_moments: Float[Array, "decays parameters"]
+    momenta: tuple[Params, ...]
+    second_moments: tuple[Params, ...]
     factors: tuple[Factors, ...]
 
 
@@ -67,7 +65,7 @@ def adafac_mlp(*, hidden_sizes: tuple[int, ...] = (4, 4)) -> LearnedOptimizer:
 
     def init(key: PRNGKeyArray) -> Theta:
         return {
-            "network": init_network((NUM_ROWS + len(TIME_SCALES), *hidden_sizes, 2), key),
+            "network": init_network((NUM_FEATURES + len(TIME_SCALES), *hidden_sizes, 2), key),
             "momentum_decays": jnp.zeros(len(MOMENTUM_DECAYS)),
             "second_moment_decays": jnp.zeros(len(SECOND_MOMENT_DECAYS)),
             "factored_decays": jnp.zeros(len(FACTORED_DECAYS)),
@@ -79,12 +77,15 @@ def adafac_mlp(*, hidden_sizes: tuple[int, ...] = (4, 4)) -> LearnedOptimizer:
             updates: Params, state: Any, params: Params | None = None
         ) -> tuple[Params, FactoredState]:
             check_params(params)
-            row, unravel = ravel_pytree(params)
+            leaves, treedef = jax.tree.flatten(params)
             state = accumulate_state(theta, state, updates)
-            rows = feature_rows(row, updates, state)
+            averages = map(jax.tree.leaves, (updates, *state.momenta, *state.second_moments))
             # The time is that before this step, as everywhere.
-            change = timed_step(theta["network"], rows, state.step - 1, tensor_sizes(params))
-            return unravel(change), state
+            changes = [
+                timed_step(theta["network"], features, inputs, state.step - 1)
+                for inputs in zip(leaves, state.factors, *averages, strict=True)
+            ]
+            return treedef.unflatten(changes), state
 
         return optax.GradientTransformation(start, update)
 
@@ -93,11 +94,11 @@ def adafac_mlp(*, hidden_sizes: tuple[int, ...] = (4, 4)) -> LearnedOptimizer:
 
 def start(params: Params) -> FactoredState:
     """All averages zero."""
-    num_parameters = sum(tensor_sizes(params))
+    zeros = optax.tree.zeros_like(params)
     return FactoredState(
         jnp.zeros((), jnp.int32),
-        jnp.zeros((len(MOMENTUM_DECAYS), num_parameters)),
-        jnp.zeros((len(SECOND_MOMENT_DECAYS), num_parameters)),
+        (zeros,) * len(MOMENTUM_DECAYS),
+        (zeros,) * len(SECOND_MOMENT_DECAYS),
         tuple(start_factors(leaf) for leaf in jax.tree.leaves(params)),
     )
 
@@ -117,20 +118,31 @@ def learned_decays(
 
 def accumulate_state(theta: Theta, state: FactoredState, grads: Params) -> FactoredState:
     """The averages after one more gradient."""
-    grad = ravel_pytree(grads)[0]
-    momentum = learned_decays(MOMENTUM_DECAYS, theta["momentum_decays"])[:, None]
-    second = learned_decays(SECOND_MOMENT_DECAYS, theta["second_moment_decays"])[:, None]
+    momentum = learned_decays(MOMENTUM_DECAYS, theta["momentum_decays"])
+    second = learned_decays(SECOND_MOMENT_DECAYS, theta["second_moment_decays"])
     factored = learned_decays(FACTORED_DECAYS, theta["factored_decays"])
     return FactoredState(
         state.step + 1,
-        accumulate(state.momenta, grad, momentum),
-        # Only the part that is kept is clipped, as in the source: it must not change its sign.
-        jnp.clip(second, 0.0, 1.0) * state.second_moments + (1.0 - second) * grad**2,
+        tuple(
+            accumulate_tree(average, grads, decay)
+            for average, decay in zip(state.momenta, momentum, strict=True)
+        ),
+        tuple(
+            accumulate_squares(average, grads, decay)
+            for average, decay in zip(state.second_moments, second, strict=True)
+        ),
         tuple(
             accumulate_factors(factors, leaf, factored)
             for factors, leaf in zip(state.factors, jax.tree.leaves(grads), strict=True)
         ),
     )
+
+
+def accumulate_squares(average: Params, grads: Params, decay: Float[Array, ""]) -> Params:
+    """The average of squares after one more gradient."""
+    # Only the part that is kept is clipped, as in the source: it must not change its sign.
+    kept = jnp.clip(decay, 0.0, 1.0)
+    return jax.tree.map(lambda mean, grad: kept * mean + (1.0 - decay) * grad**2, average, grads)
 
 
 def accumulate_factors(
@@ -157,57 +169,45 @@ def mean_squares(tensor: Float[Array, "..."]) -> tuple[Float[Array, "..."], ...]
     return tuple(squares.mean(axis=axis, keepdims=True) for axis in factored_axes(tensor.shape))
 
 
-def feature_rows(
-    row: Float[Array, " parameters"], grads: Params, state: FactoredState
-) -> Float[Array, "features parameters"]:
-    """Gradient, parameter, averages, momenta scaled by them; then the factored ones."""
-    inverse_root = jax.lax.rsqrt(state.second_moments + 1e-6)
-    leaves = jax.tree.leaves(grads)
-    momenta = slices(state.momenta, tensor_sizes(grads))
-    return jnp.concatenate(
-        [
-            jnp.stack([ravel_pytree(grads)[0], row]),
-            state.momenta,
-            state.second_moments,
-            state.momenta * inverse_root,
-            inverse_root,
-            jnp.concatenate(
-                [
-                    factored_rows(*parts)
-                    for parts in zip(leaves, momenta, state.factors, strict=True)
-                ],
-                axis=1,
-            ),
-        ]
-    )
+def features(inputs: tuple[Any, ...]) -> list[Array]:
+    """Gradient, parameter, averages, momenta scaled by them; then the factored ones.
 
-
-def factored_rows(
-    grad: Float[Array, "..."], momenta: Float[Array, "decays size"], factors: Factors
-) -> Float[Array, "features size"]:
-    """The features of one tensor that come from its mean squares."""
-    grad_scale, momentum_scale = factored_scales(factors, grad.shape)
+    Args:
+        inputs: A tensor of params, its factors, its gradient, its momenta, its second moment.
+    """
+    param, factors, grad, *momenta, second_moment = inputs
+    inverse_root = jax.lax.rsqrt(second_moment + 1e-6)
     # A vector has one kind of average, which stands for both.
-    averages = (factors[0], factors[-1])
-    parts = (
-        grad * grad_scale,
-        *averages,
-        *(jax.lax.rsqrt(average + 1e-8) for average in averages),
-        momenta.reshape(-1, *grad.shape) * momentum_scale,
-    )
-    shape = (momenta.shape[0], *grad.shape)
-    return jnp.concatenate([jnp.broadcast_to(part, shape).reshape(momenta.shape) for part in parts])
+    rows, columns = factors[0], factors[-1]
+    grad_scales, momentum_scales = factored_scales(factors, grad.shape)
+    return [
+        grad,
+        param,
+        *momenta,
+        second_moment,
+        *(momentum * inverse_root for momentum in momenta),
+        inverse_root,
+        *(grad * scale for scale in grad_scales),
+        *rows,
+        *columns,
+        *jax.lax.rsqrt(rows + 1e-8),
+        *jax.lax.rsqrt(columns + 1e-8),
+        *(momentum * scale for momentum, scale in zip(momenta, momentum_scales, strict=True)),
+    ]
 
 
-def factored_scales(
-    factors: Factors, shape: tuple[int, ...]
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """What gradient and momenta are multiplied by: about one over the root mean square."""
+def factored_scales(factors: Factors, shape: tuple[int, ...]) -> tuple[list[Array], list[Array]]:
+    """What gradient and momenta are multiplied by, for each decay: about one over the root mean
+    square.
+    """
     if len(factors) == 1:
         (squares,) = factors
-        return jax.lax.rsqrt(jnp.maximum(squares + 1e-9, 1e-9)), jax.lax.rsqrt(squares + 1e-6)
+        grad_scales = jax.lax.rsqrt(jnp.maximum(squares + 1e-9, 1e-9))
+        return list(grad_scales), list(jax.lax.rsqrt(squares + 1e-6))
     row, column = factors
     second = factored_axes(shape)[1]
     share = row / (row.mean(axis=1 + second, keepdims=True) + 1e-9)
-    scale = jax.lax.rsqrt(jnp.maximum(share, 1e-9)) * jax.lax.rsqrt(jnp.maximum(column, 1e-9))
-    return scale, scale
+    row_scales = jax.lax.rsqrt(jnp.maximum(share, 1e-9))
+    column_scales = jax.lax.rsqrt(jnp.maximum(column, 1e-9))
+    scales = [first * other for first, other in zip(row_scales, column_scales, strict=True)]
+    return scales, scales

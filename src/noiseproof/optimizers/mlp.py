@@ -11,12 +11,12 @@ pathologies in the training of learned optimizers, arXiv 1810.10180; inputs and 
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
-from noiseproof.optimizers.features import TIME_SCALES, accumulate, check_params, tensor_sizes
+from noiseproof.optimizers.features import TIME_SCALES, accumulate_tree, check_params
 from noiseproof.optimizers.network import check_hidden_sizes, init_network, timed_step
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, Theta
 
@@ -25,10 +25,10 @@ NUM_INPUTS = 2 + len(MOMENTUM_DECAYS) + len(TIME_SCALES)
 
 
 class MlpState(NamedTuple):
-    """Attributes: `step`, steps taken; `momenta`, averages without bias correction."""
+    """Attributes: `step`, steps taken; `momenta`, averages without bias correction, by decay."""
 
     step: Int[Array, ""]
-    momenta: Float[Array, "decays parameters"]
+    momenta: tuple[Params, ...]
 
 
 def mlp(*, hidden_sizes: tuple[int, ...] = (32, 32)) -> LearnedOptimizer:
@@ -48,19 +48,23 @@ def mlp(*, hidden_sizes: tuple[int, ...] = (32, 32)) -> LearnedOptimizer:
     def optimizer(theta: Theta, _num_steps: int | Int[Array, ""], _layout: Layout) -> Optimizer:
         # The network sees the step, not its share of the run, so the run's length is not used.
         def start(params: Params) -> MlpState:
-            shape = (len(MOMENTUM_DECAYS), sum(tensor_sizes(params)))
-            return MlpState(jnp.zeros((), jnp.int32), jnp.zeros(shape))
+            zeros = optax.tree.zeros_like(params)
+            return MlpState(jnp.zeros((), jnp.int32), (zeros,) * len(MOMENTUM_DECAYS))
 
         def update(
             updates: Params, state: Any, params: Params | None = None
         ) -> tuple[Params, MlpState]:
             check_params(params)
-            row, unravel = ravel_pytree(params)
-            grad = ravel_pytree(updates)[0]
-            momenta = accumulate(state.momenta, grad, jnp.array(MOMENTUM_DECAYS)[:, None])
-            rows = jnp.concatenate([jnp.stack([grad, row]), momenta])
-            change = timed_step(theta["network"], rows, state.step, tensor_sizes(params))
-            return unravel(change), MlpState(state.step + 1, momenta)
+            momenta = tuple(
+                accumulate_tree(average, updates, decay)
+                for average, decay in zip(state.momenta, MOMENTUM_DECAYS, strict=True)
+            )
+
+            def change(*inputs: Array) -> Array:
+                return timed_step(theta["network"], list, inputs, state.step)
+
+            changes = jax.tree.map(change, updates, params, *momenta)
+            return changes, MlpState(state.step + 1, momenta)
 
         return optax.GradientTransformation(start, update)
 

@@ -1,23 +1,28 @@
 """The small network of a learned rule, which acts on every parameter alike.
 
-It works on features × parameters, so that its layers are plain matrix products of a small
-matrix with a long one. What is the same for a whole tensor or for all parameters enters the
-first layer as a bias and is never tiled.
+A tensor's features are a list of arrays, and a small layer is a sum of them: the compiler makes
+one pass over the parameters of all features and layers. That was 2.4 to 6 times faster on two
+cores than matrix products of a features × parameters matrix, which has to be stored (16 units, 11
+features, 32 vectorized optimizers, classifiers of 2,410 to 25,450 weights).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from noiseproof.optimizers.features import rms_normalize, spread, time_embedding
+from noiseproof.optimizers.features import time_embedding
 from noiseproof.types import Theta
 
 STEP_SCALE = 1e-3
 EXPONENT_SCALE = 1e-3
 """Without factors as small as these inner training is chaotic (Metz et al., arXiv 2009.11243)."""
+
+MOST_UNROLLED = 200
+"""Weights of a layer that is written out as sums; larger ones compile too long."""
 
 
 def check_hidden_sizes(hidden_sizes: Sequence[int]) -> None:
@@ -52,46 +57,72 @@ def init_network(
 
 def apply_network(
     theta: Theta,
-    rows: Float[Array, "features parameters"],
-    tensor_values: Float[Array, "tensor_features tensors"],
-    shared_values: Float[Array, " shared_features"],
-    sizes: Sequence[int],
-) -> Float[Array, "outputs parameters"]:
-    """The outputs for every parameter, relu between layers, linear at the end.
+    features: Callable[[Any], list[Array]],
+    inputs: Any,
+    shared: Float[Array, " shared"],
+) -> list[Array]:
+    """The outputs for every parameter of one tensor, relu between layers, linear at the end.
+
+    Each feature is divided by its root mean square over the tensor, (1e-5 + mean x²)^1/2, by way
+    of the first layer's weights. A feature of a row or of a column alone stays so until it is
+    added to the others, and what all parameters share is part of the bias.
 
     Args:
-        theta: From `init_network`; its inputs are the three kinds below, in their order.
-        rows: Features per parameter.
-        tensor_values: Features that a tensor's parameters share.
-        shared_values: Features that all parameters share.
-        sizes: Number of parameters of each tensor.
+        theta: From `init_network`; its inputs are the features, then the shared values.
+        features: `inputs -> features`, arrays that broadcast to the tensor's shape. It is called
+            twice: to compute them again costs less than to store them all.
+        inputs: A pytree of arrays.
+        shared: What all parameters of the tensor share, not normalized.
+
+    Returns:
+        The outputs, of the tensor's shape each.
     """
-    ends = (rows.shape[0], rows.shape[0] + tensor_values.shape[0])
-    per_row, per_tensor, shared = jnp.split(theta["weight_0"], ends, axis=1)
-    bias = theta["bias_0"] + shared @ shared_values
-    hidden = per_row @ rows + spread(per_tensor @ tensor_values + bias[:, None], sizes)
+    scales = jnp.stack([jax.lax.rsqrt(1e-5 + jnp.mean(part**2)) for part in features(inputs)])
+    # Without the barrier the compiler finds both calls equal and stores every feature.
+    scales, inputs = jax.lax.optimization_barrier((scales, inputs))
+    per_feature, per_shared = jnp.split(theta["weight_0"], [len(scales)], axis=1)
+    bias = theta["bias_0"] + per_shared @ shared
+    units = layer(per_feature * scales, bias, features(inputs))
     for index in range(1, len(theta) // 2):
-        hidden = jax.nn.relu(hidden)
-        hidden = theta[f"weight_{index}"] @ hidden + theta[f"bias_{index}"][:, None]
-    return hidden
+        units = [jax.nn.relu(unit) for unit in units]
+        units = layer(theta[f"weight_{index}"], theta[f"bias_{index}"], units)
+    return units
+
+
+def layer(
+    weight: Float[Array, "outputs inputs"], bias: Float[Array, " outputs"], inputs: list[Array]
+) -> list[Array]:
+    """One linear layer, as sums where it is small, so that it is fused with what is around it."""
+    if weight.size <= MOST_UNROLLED:
+        return [weighted_sum(row, inputs) + start for row, start in zip(weight, bias, strict=True)]
+    shape = jnp.broadcast_shapes(*(part.shape for part in inputs))
+    stacked = jnp.stack([jnp.broadcast_to(part, shape) for part in inputs])
+    return list(jnp.tensordot(weight, stacked, 1) + bias.reshape(-1, *[1] * len(shape)))
+
+
+def weighted_sum(weights: Float[Array, " inputs"], inputs: list[Array]) -> Array:
+    """The sum over all inputs, those of one shape first."""
+    sums: dict[tuple[int, ...], Array] = {}
+    for weight, part in zip(weights, inputs, strict=True):
+        term = weight * part
+        sums[part.shape] = sums[part.shape] + term if part.shape in sums else term
+    first, *others = sums.values()
+    return sum(others, start=first)
 
 
 def timed_step(
     theta: Theta,
-    rows: Float[Array, "features parameters"],
+    features: Callable[[Any], list[Array]],
+    inputs: Any,
     step: Int[Array, ""],
-    sizes: Sequence[int],
-) -> Float[Array, " parameters"]:
-    """What a network that also sees the time adds to each parameter.
+) -> Array:
+    """What a network that also sees the time adds to each parameter of a tensor.
 
     Args:
         theta: From `init_network`, with two outputs: a direction and a log-magnitude.
-        rows: Features per parameter, not yet normalized.
+        features: `inputs -> features`, as in `apply_network`.
+        inputs: A pytree of arrays.
         step: 0-based index of the step to come.
-        sizes: Number of parameters of each tensor.
     """
-    no_tensor_values = jnp.zeros((0, len(sizes)))
-    direction, magnitude = apply_network(
-        theta, rms_normalize(rows, sizes), no_tensor_values, time_embedding(step), sizes
-    )
+    direction, magnitude = apply_network(theta, features, inputs, time_embedding(step))
     return -STEP_SCALE * direction * jnp.exp(EXPONENT_SCALE * magnitude)

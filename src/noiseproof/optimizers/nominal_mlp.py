@@ -15,34 +15,33 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
-from noiseproof.optimizers.features import (
-    accumulate,
-    check_params,
-    rms_normalize,
-    tensor_ranks,
-    tensor_sizes,
-)
+from noiseproof.optimizers.features import accumulate_tree, check_params
 from noiseproof.optimizers.network import apply_network, check_hidden_sizes, init_network
 from noiseproof.optimizers.schedules import SCHEDULES, check_schedule
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, Theta
 
 MOMENTUM_DECAYS = (0.5, 0.9, 0.99, 0.999)
 SECOND_MOMENT_DECAY = 0.999
-NUM_ROWS = 3 + 2 * len(MOMENTUM_DECAYS)  # parameter, gradient, 1/√v, and m, m/√v for each decay
+NUM_FEATURES = 3 + 2 * len(MOMENTUM_DECAYS)  # parameter, gradient, 1/√v, and m, m/√v for each decay
 LOG_SCALE = 10.0
 """One unit of a learned logarithm is e^10: perturbations of theta by 0.02 move a step or a decay
 by a fifth, and the networks' weights, of order 1, by little."""
 
 
 class NominalState(NamedTuple):
-    """Attributes: `step`, steps taken; `momenta`; `second_moment`; all uncorrected averages."""
+    """Averages without bias correction.
+
+    Attributes:
+        step: Steps taken.
+        momenta: Of the gradient, by decay.
+        second_moment: Of its square.
+    """
 
     step: Int[Array, ""]
-    momenta: Float[Array, "decays parameters"]
-    second_moment: Float[Array, " parameters"]
+    momenta: tuple[Params, ...]
+    second_moment: Params
 
 
 def nominal_mlp(
@@ -71,7 +70,7 @@ def nominal_mlp(
     init_schedule, schedule_at = SCHEDULES[schedule]
 
     def init(key: PRNGKeyArray) -> Theta:
-        layer_sizes = (NUM_ROWS + 2, *hidden_sizes, 2)
+        layer_sizes = (NUM_FEATURES + 2, *hidden_sizes, 2)
         return {
             "network": init_network(layer_sizes, key, readout_scale=0.1),
             "log_step": jnp.zeros(()),
@@ -84,65 +83,63 @@ def nominal_mlp(
         decay = initial_decay * jnp.exp(LOG_SCALE * theta["log_decay"])
 
         def start(params: Params) -> NominalState:
-            zeros = jnp.zeros(sum(tensor_sizes(params)))
-            momenta = jnp.zeros((len(MOMENTUM_DECAYS), zeros.size))
-            return NominalState(jnp.zeros((), jnp.int32), momenta, zeros)
+            zeros = optax.tree.zeros_like(params)
+            return NominalState(jnp.zeros((), jnp.int32), (zeros,) * len(MOMENTUM_DECAYS), zeros)
 
         def update(
             updates: Params, state: Any, params: Params | None = None
         ) -> tuple[Params, NominalState]:
             check_params(params)
-            row, unravel = ravel_pytree(params)
-            grad = ravel_pytree(updates)[0]
             fraction = jnp.minimum(state.step / num_steps, 1.0)
-            state = accumulate_state(state, grad)
-            rows = feature_rows(row, grad, state)
-            sizes = tensor_sizes(params)
-            direction, magnitude = apply_network(
-                theta["network"],
-                rms_normalize(rows, sizes),
-                tensor_ranks(params),
-                fraction[None],
-                sizes,
-            )
-            learned = direction * jnp.exp(magnitude)
-            change = adam_direction(state) + learned + decay * row
             scale = -step_size * schedule_at(theta, fraction)
-            return unravel(scale * change), state
+            state = accumulate_state(state, updates)
+
+            def change(param: Array, *averages: Array) -> Array:
+                shared = jnp.stack([jnp.float32(param.ndim), fraction])
+                inputs = (param, *averages)
+                direction, magnitude = apply_network(theta["network"], features, inputs, shared)
+                learned = direction * jnp.exp(magnitude)
+                step = adam_direction(averages[1:], state.step) + learned + decay * param
+                return (scale * step).astype(param.dtype)
+
+            averages = (updates, *state.momenta, state.second_moment)
+            return jax.tree.map(change, params, *averages), state
 
         return optax.GradientTransformation(start, update)
 
     return LearnedOptimizer(init, optimizer)
 
 
-def accumulate_state(state: NominalState, grad: Float[Array, " parameters"]) -> NominalState:
+def accumulate_state(state: NominalState, grads: Params) -> NominalState:
     """The averages after one more gradient."""
-    decays = jnp.array(MOMENTUM_DECAYS)[:, None]
-    return NominalState(
-        state.step + 1,
-        accumulate(state.momenta, grad, decays),
-        accumulate(state.second_moment, grad**2, SECOND_MOMENT_DECAY),
+    momenta = tuple(
+        accumulate_tree(average, grads, decay)
+        for average, decay in zip(state.momenta, MOMENTUM_DECAYS, strict=True)
     )
+    squares = jax.tree.map(jnp.square, grads)
+    second_moment = accumulate_tree(state.second_moment, squares, SECOND_MOMENT_DECAY)
+    return NominalState(state.step + 1, momenta, second_moment)
 
 
-def feature_rows(
-    row: Float[Array, " parameters"], grad: Float[Array, " parameters"], state: NominalState
-) -> Float[Array, "features parameters"]:
-    """Parameter, gradient, momenta, momenta over root second moment, inverse root of it."""
-    inverse_root = jax.lax.rsqrt(state.second_moment + 1e-6)
-    return jnp.concatenate(
-        [
-            jnp.stack([row, grad]),
-            state.momenta,
-            state.momenta * inverse_root,
-            inverse_root[None],
-        ]
-    )
+def features(inputs: tuple[Array, ...]) -> list[Array]:
+    """Parameter, gradient, momenta, momenta over root second moment, inverse root of it.
+
+    Args:
+        inputs: A tensor of params, its gradient, its momenta, its second moment.
+    """
+    param, grad, *momenta, second_moment = inputs
+    inverse_root = jax.lax.rsqrt(second_moment + 1e-6)
+    scaled = [momentum * inverse_root for momentum in momenta]
+    return [param, grad, *momenta, *scaled, inverse_root]
 
 
-def adam_direction(state: NominalState) -> Float[Array, " parameters"]:
-    """Adam's step for a learning rate of one, from the momentum at .9 (arXiv 1412.6980)."""
-    index = MOMENTUM_DECAYS.index(0.9)
-    momentum = state.momenta[index] / (1.0 - 0.9**state.step)
-    second_moment = state.second_moment / (1.0 - SECOND_MOMENT_DECAY**state.step)
+def adam_direction(averages: tuple[Array, ...], step: Int[Array, ""]) -> Array:
+    """Adam's step for a learning rate of one, from the momentum at .9 (arXiv 1412.6980).
+
+    Args:
+        averages: The momenta of a tensor, then its second moment.
+        step: Gradients in the averages.
+    """
+    momentum = averages[MOMENTUM_DECAYS.index(0.9)] / (1.0 - 0.9**step)
+    second_moment = averages[-1] / (1.0 - SECOND_MOMENT_DECAY**step)
     return momentum / (jnp.sqrt(second_moment) + 1e-8)
