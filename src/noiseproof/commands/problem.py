@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from noiseproof.configs import Config, build_component
 from noiseproof.corruptions.noise import gaussian_noise
 from noiseproof.data import Dataset, image_shape, load_dataset
-from noiseproof.metatrain import ESTIMATORS, Objective
+from noiseproof.metatrain import ESTIMATORS, RUN_LENGTHS, Objective
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
@@ -93,6 +93,13 @@ def build_estimator(config: Config, objective: Objective) -> GradientEstimator:
     name = settings.pop("name")
     known = inspect.signature(ESTIMATORS[name]).parameters if name in ESTIMATORS else {}
     options = {key: value for key, value in settings.items() if key in known}
+    run_length = build_component(
+        RUN_LENGTHS,
+        config.estimator.run_length,
+        config.estimator.run_length_options,
+        num_steps=objective.num_steps,
+    )
+    objective = objective._replace(run_length=run_length)
     return build_component(ESTIMATORS, name, options, objective=objective)
 
 

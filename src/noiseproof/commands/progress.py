@@ -1,5 +1,6 @@
 """Progress: a live bar on a terminal, plain lines elsewhere."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,8 +52,8 @@ def _on_bar(bar: Progress, num_outer_steps: int) -> Report:
 
     def report(line: MetricsLine) -> None:
         rate = speed(line)
-        loss = f"{line.meta_loss:.3f}"
-        bar.update(task, completed=line.outer_step, loss=loss, rate=f"{rate:,.0f}" if rate else "-")
+        loss, speed_words = _loss_words(line), f"{rate:,.0f}" if rate else "-"
+        bar.update(task, completed=line.outer_step, loss=loss, rate=speed_words)
 
     return report
 
@@ -67,13 +68,18 @@ def _as_lines(console: Console, num_outer_steps: int) -> Report:
         if now - last < SECONDS_BETWEEN_LINES and line.outer_step < num_outer_steps:
             return
         last = now
-        words = f"outer step {line.outer_step}/{num_outer_steps}  meta-loss {line.meta_loss:.3f}"
+        words = f"outer step {line.outer_step}/{num_outer_steps}  meta-loss {_loss_words(line)}"
         if rate:
             steps_left = (num_outer_steps - line.outer_step) * line.inner_steps / line.outer_step
             words += f"  {rate:,.0f} inner steps/s  {steps_left / rate:.0f} s left"
         console.print(words, soft_wrap=True)
 
     return report
+
+
+def _loss_words(line: MetricsLine) -> str:
+    # None counts yet while all runs are young and only their last part does.
+    return f"{line.meta_loss:.3f}" if math.isfinite(line.meta_loss) else "-"
 
 
 def _speedometer() -> Callable[[MetricsLine], float | None]:
