@@ -1,4 +1,4 @@
-"""What all tests share: compiled programs, and small files in the true formats of the data sets."""
+"""What all tests share: compiled programs, small files in the true formats, and one small run."""
 
 import gzip
 import io
@@ -22,6 +22,25 @@ CACHE = {
 for option, value in CACHE.items():
     jax.config.update(option, value)
     os.environ[option.upper()] = str(value)  # for the processes that tests start
+
+
+TINY = {
+    "inner.num_steps": 20,
+    "outer.loss_interval": 5,
+    "outer.pool_size": 64,
+    "estimator.truncation": 10,
+    "estimator.num_pairs": 2,
+    "meta.num_outer_steps": 4,
+    "meta.select_every": 2,
+    "meta.num_select_runs": 2,
+    "meta.checkpoint_every": 1,
+    "tuning.num_trials": 3,
+    "tuning.num_finalists": 2,
+    "tuning.num_final_runs": 2,
+    "evaluation.num_seeds": 3,
+    "evaluation.strengths": [0.3, 0.5],
+}
+"""Settings that make a run as small as it can be."""
 
 
 def random_images(num_images: int, *shape: int, seed: int = 0) -> np.ndarray:
@@ -90,4 +109,20 @@ def small_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_mnist(folder / "mnist")
     write_mnist(folder / "fashion-mnist", gz=False)
     write_tar(folder / "cifar-10-binary.tar.gz", cifar_files())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> list[str]:
+    return [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str]) -> Path:
+    """The folder of a finished run on the digits."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    from noiseproof import cli  # not above: shape checks must be on before the package is loaded
+
+    words = ["run", "gaussian-digits-mlp", "--out", str(folder), *tiny_settings]
+    assert cli.exit_code(words) == 0
     return folder
