@@ -1,0 +1,212 @@
+"""What the pages tell a user to run, run; what they say of the package is so.
+
+Every `noiseproof ...` line of a shell block is run in a folder of its own, in which the folder of
+a small run, data files and images of one's own stand where the pages have them. Settings of a
+small run are laid over those of the line, whose own are checked by themselves. Whole runs are slow
+tests, since each compiles programs of its own.
+"""
+
+import dataclasses
+import re
+import runpy
+import shlex
+import shutil
+import tomllib
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+
+from noiseproof import cli, configs
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ARCHITECTURE, USAGE = ROOT / "docs" / "architecture.md", ROOT / "docs" / "usage.md"
+PACKAGE = ROOT / "src" / "noiseproof"
+
+SHORTENED = {"run", "demo", "train", "evaluate"}
+"""Commands that take `--set`."""
+
+LONG = {"run", "demo", "evaluate"}
+"""Commands that tune rivals and train with all."""
+
+SHORTER = {"1000": "30"}
+"""What is replaced in Python blocks, so that they take seconds."""
+
+NOT_RUN = {
+    "git": "a network",
+    "cd": "no program",
+    "export": "no program",
+    "source": "no program",
+    "pip": "a network",
+}
+"""Programs that a page may name and this file does not run, with what they would need."""
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+
+
+def lines(page: Path) -> list[str]:
+    """The commands of a page's shell blocks, without comments, continued lines joined."""
+    text = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
+    return [line for line in text.splitlines() if shlex.split(line, comments=True)]
+
+
+def commands(*programs: str) -> list[list[str]]:
+    """The words of all commands of some programs, on all pages, each once."""
+    found = [shlex.split(line, comments=True) for page in PAGES for line in lines(page)]
+    unique = {tuple(words) for words in found if Path(words[0]).name in programs}
+    return [list(words) for words in sorted(unique)]
+
+
+def is_long(words: list[str]) -> bool:
+    """Whether a command compiles for a minute or so: a whole run, or all corruptions."""
+    takes_all = words[1] in ("corrupt", "preview") and "--corruptions" not in words
+    return words[1] in LONG or takes_all
+
+
+@pytest.fixture
+def workplace(
+    tiny_run: Path, small_data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with all that the pages take for granted."""
+    shutil.copytree(tiny_run, tmp_path / "runs" / "demo")
+    (tmp_path / "data").symlink_to(small_data_dir)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (240, 8, 8), dtype=np.uint8)
+    labels = np.arange(240) % 4
+    parts = {"x_train": images[:200], "x_test": images[200:]}
+    np.savez(tmp_path / "own.npz", **parts, y_train=labels[:200], y_test=labels[200:])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NOISEPROOF_DATA", "data")
+    return tmp_path
+
+
+def no_network(*_: object, **__: object) -> None:
+    raise urllib.error.URLError("no network in tests")
+
+
+@pytest.mark.parametrize("words", commands("noiseproof"), ids=shlex.join)
+def test_the_words_of_a_command_are_known(words: list[str]) -> None:
+    group = typer.main.get_command(cli.app)
+    command = group.commands[words[1]]
+    given = command.make_context(words[1], words[2:]).params
+    if "preset" in given:
+        assert configs.load_preset(given["preset"], given["settings"])
+    else:
+        assert configs.default_config(given.get("settings", []))
+
+
+@pytest.mark.filterwarnings("ignore:.* is not the official file")
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, marks=pytest.mark.slow if is_long(words) else ())
+        for words in commands("noiseproof")
+    ],
+    ids=shlex.join,
+)
+def test_a_command_of_the_pages_runs(
+    words: list[str],
+    workplace: Path,
+    tiny_settings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    command = words[1]
+    if command == "fetch":
+        # It needs a network: without one it ends as the page on exit codes says.
+        (workplace / "data").unlink()
+        assert cli.exit_code(words[1:]) == 1
+        complaint = capsys.readouterr().err
+        assert complaint.count("\n") == 1
+        assert "must be reachable" in complaint
+        return
+    shorter = tiny_settings if command in SHORTENED else []
+    assert cli.exit_code([*words[1:], *shorter]) == 0, capsys.readouterr().err
+    if "--out" in words:
+        assert Path(words[words.index("--out") + 1]).exists()
+
+
+@pytest.mark.parametrize("words", commands("make"), ids=shlex.join)
+def test_a_target_of_the_pages_is_one_of_the_makefile(words: list[str]) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for word in words[1:]:
+        name, equals, _ = word.partition("=")
+        form = rf"^{name} \?=" if equals else rf"^{name}:"
+        assert re.search(form, makefile, re.M), word
+
+
+@pytest.mark.parametrize("words", commands("python", "python3"), ids=shlex.join)
+def test_a_script_of_the_pages_is_there(words: list[str]) -> None:
+    assert (ROOT / words[1]).is_file()
+
+
+def test_no_other_program_is_named() -> None:
+    known = {"noiseproof", "make", "python", "python3", *NOT_RUN}
+    for page in PAGES:
+        for line in lines(page):
+            assert Path(shlex.split(line)[0]).name in known, (page.name, line)
+
+
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [(page, block) for page in PAGES for block in blocks(page, "python")],
+    ids=lambda value: value.name if isinstance(value, Path) else value.splitlines()[0],
+)
+def test_a_python_block_runs(page: Path, block: str, workplace: Path) -> None:
+    for long, short in SHORTER.items():
+        block = block.replace(long, short)
+    script = workplace / "block.py"
+    script.write_text(block, "utf-8")
+    runpy.run_path(str(script))
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
+            if not target.startswith(("http://", "https://")):
+                assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_every_command_has_a_section_and_a_line() -> None:
+    text = USAGE.read_text("utf-8")
+    used = {words[1] for words in commands("noiseproof")}
+    for info in cli.app.registered_commands:
+        name = info.name or info.callback.__name__
+        assert name == "fetch" or f"\n## {name}\n" in text, name
+        assert name in used, name
+
+
+def test_every_setting_is_named_in_its_section() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", USAGE.read_text("utf-8"), re.M))
+    for section in dataclasses.fields(configs.Config):
+        if dataclasses.is_dataclass(section.default):
+            keys = {field.name for field in dataclasses.fields(section.default)}
+            assert keys <= set(re.findall(r"`(\w+)`", rows[section.name])), section.name
+
+
+def test_every_file_of_a_run_is_named(tiny_run: Path) -> None:
+    named = set(re.findall(r"`([\w.]+)/?`", USAGE.read_text("utf-8")))
+    assert {path.name for path in tiny_run.iterdir()} <= named
+
+
+def test_the_floors_are_those_that_are_checked() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as stream:
+        (contract,) = tomllib.load(stream)["tool"]["importlinter"]["contracts"]
+    (drawn,) = blocks(ARCHITECTURE, "text")
+    assert drawn.splitlines() == contract["layers"]
+
+
+def test_every_room_has_a_row_and_every_file_in_it_is_there() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", ARCHITECTURE.read_text("utf-8"), re.M))
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert set(rows) == rooms - {"__init__", "__main__", "__pycache__", "presets"}
+    for room, row in rows.items():
+        for file in re.findall(r"`(\w+\.(?:py|html))`", row):
+            assert (PACKAGE / room / file).is_file(), (room, file)
