@@ -80,6 +80,8 @@ class EstimatorConfig:
         num_pairs: Antithetic pairs, of the estimators that perturb theta.
         num_runs: Inner runs, of those that only go back through them.
         std: Standard deviation of a perturbation of theta.
+        run_length: A key of `metatrain.RUN_LENGTHS`; full-length estimators know constant ones.
+        run_length_options: Its builder's options.
     """
 
     name: str = "nres"
@@ -87,6 +89,8 @@ class EstimatorConfig:
     num_pairs: int = 16
     num_runs: int = 32
     std: float = 0.02
+    run_length: str = "constant"
+    run_length_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

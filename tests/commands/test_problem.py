@@ -1,5 +1,6 @@
 """What the settings of an estimator come to."""
 
+import jax
 import pytest
 
 from noiseproof.commands.problem import build_estimator
@@ -27,3 +28,30 @@ def test_an_unknown_estimator() -> None:
     config = default_config(["estimator.name=guess"])
     with pytest.raises(ValueError, match="guess must be one of es, tes, pes"):
         build_estimator(config, OBJECTIVE)
+
+
+def test_run_lengths_reach_the_estimator() -> None:
+    """Those of a curriculum that has not begun are short, where `num_steps` allows for four."""
+    settings = [
+        *SETTINGS,
+        "estimator.name=truncated_backprop",
+        "estimator.run_length=curriculum",
+        "estimator.run_length_options.shortest=4",
+        "estimator.run_length_options.num_growing=100",
+    ]
+    estimator = build_estimator(default_config(settings), OBJECTIVE)
+    theta = OBJECTIVE.learned.init(jax.random.key(0))
+    state = estimator.init(theta, None, jax.random.key(1))
+    assert state.num_truncations.tolist() == [1] * 7
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("estimator.run_length=long", "long must be one of constant, log_uniform, curriculum"),
+        ("estimator.run_length_options.shortest=4", "constant has no option shortest"),
+    ],
+)
+def test_unknown_run_lengths(setting: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_estimator(default_config([setting, "estimator.truncation=5"]), OBJECTIVE)

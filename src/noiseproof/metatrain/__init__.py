@@ -5,6 +5,7 @@ from noiseproof.metatrain.backprop import full_backprop, truncated_backprop
 from noiseproof.metatrain.es import es
 from noiseproof.metatrain.gpes import nres, pes
 from noiseproof.metatrain.mixed import mixed
+from noiseproof.metatrain.run_lengths import RUN_LENGTHS
 from noiseproof.metatrain.tes import tes
 
 ESTIMATORS = {
@@ -20,6 +21,7 @@ ESTIMATORS = {
 
 __all__ = [
     "ESTIMATORS",
+    "RUN_LENGTHS",
     "Objective",
     "es",
     "full_backprop",

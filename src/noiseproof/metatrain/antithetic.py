@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from noiseproof import inner_loop
 from noiseproof.inner_loop import InnerState
+from noiseproof.metatrain.run_lengths import RunLength
 from noiseproof.types import Data, Layout, LearnedOptimizer, MetaEstimate, Recipe, Task, Theta
 
 
@@ -33,6 +34,8 @@ class Objective(NamedTuple):
         loss_interval: Steps between two evaluations of the meta-loss.
         last_share: The last share of a run whose meta-loss counts, in (0, 1]; 1 is the whole run.
         max_loss: Losses above count as this, so that no single run rules a mean, in nats.
+        run_length: Draws the length of a meta-training run, of at most `num_steps`; None where
+            all have that length.
     """
 
     task: Task
@@ -42,6 +45,7 @@ class Objective(NamedTuple):
     loss_interval: int = 1
     last_share: float = 1.0
     max_loss: float = 10.0
+    run_length: RunLength = None
 
 
 class Losses(NamedTuple):
@@ -70,6 +74,12 @@ def check_objective(objective: Objective) -> None:
         raise ValueError(f"last_share must lie in (0, 1], got {objective.last_share}.")
     if not objective.max_loss > 0:
         raise ValueError(f"max_loss must be positive, got {objective.max_loss}.")
+
+
+def check_whole_runs(objective: Objective) -> None:
+    """Raises ValueError where runs that are taken whole differ in length."""
+    if objective.run_length is not None:
+        raise ValueError("run_length must be constant where an estimate takes whole runs.")
 
 
 def check_pairs(num_pairs: int, std: float) -> None:
@@ -122,8 +132,9 @@ def unroll(
     """Goes `num_steps` on; the mean weighted loss of a whole run is that over its last share."""
     task, interval = objective.task, objective.loss_interval
     recipe = recipe_of(objective, theta)
-    # The last loss counts however small the share.
-    num_counted_steps = max(round(objective.num_steps * objective.last_share), 1)
+    # The last loss counts however small the share; the length of a run may be traced.
+    num_counted_steps = jnp.maximum(jnp.round(objective.num_steps * objective.last_share), 1)
+    num_counted_steps = num_counted_steps.astype(jnp.int32)
     first_counted = objective.num_steps - num_counted_steps
     num_losses = objective.num_steps // interval
     num_counted = num_losses - first_counted // interval

@@ -8,8 +8,6 @@ Source: Metz et al., arXiv 1810.10180; on rematerialization Chen, Xu, Zhang, Gue
 deep nets with sublinear memory cost, arXiv 1604.06174.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
@@ -20,6 +18,7 @@ from noiseproof.metatrain.antithetic import (
     Losses,
     Objective,
     check_objective,
+    check_whole_runs,
     start_run,
     unroll,
 )
@@ -46,7 +45,7 @@ def truncated_backprop(
         raise ValueError(f"num_runs must be positive, got {num_runs}.")
 
     def advance(
-        theta: Theta, particle: Particle, data: Data, _key: PRNGKeyArray
+        objective: Objective, theta: Theta, particle: Particle, data: Data, _key: PRNGKeyArray
     ) -> tuple[InnerState, tuple[Theta, Losses]]:
         def mean_loss(theta: Theta) -> tuple[Scalar, tuple[InnerState, Losses]]:
             run, losses = unroll(
@@ -59,7 +58,7 @@ def truncated_backprop(
 
     return staggered(
         objective,
-        partial(start_run, objective),
+        start_run,
         advance,
         truncation=truncation,
         num_particles=num_runs,
@@ -68,7 +67,8 @@ def truncated_backprop(
 
 
 def full_backprop(objective: Objective, *, num_runs: int) -> GradientEstimator:
-    """`truncated_backprop` whose one truncation is the whole run."""
+    """`truncated_backprop` whose one truncation is the whole run, of constant length."""
+    check_whole_runs(objective)
     return truncated_backprop(objective, truncation=objective.num_steps, num_runs=num_runs)
 
 

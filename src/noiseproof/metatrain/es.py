@@ -15,6 +15,7 @@ from noiseproof.metatrain.antithetic import (
     Objective,
     check_objective,
     check_pairs,
+    check_whole_runs,
     combine,
     draw_eps,
     pair_gradient,
@@ -34,9 +35,11 @@ def es(objective: Objective, *, num_pairs: int, std: float) -> GradientEstimator
         std: Standard deviation of the perturbation of theta.
 
     Raises:
-        ValueError: The objective's parts do not fit, no pair, or a std that is not positive.
+        ValueError: The objective's parts do not fit or it draws run lengths, no pair, or a std
+            that is not positive.
     """
     check_objective(objective)
+    check_whole_runs(objective)
     check_pairs(num_pairs, std)
 
     def one_pair(theta: Theta, data: Data, key: PRNGKeyArray) -> tuple[Theta, Losses]:

@@ -65,12 +65,12 @@ def gpes(
     if resample_every < 1:
         raise ValueError(f"resample_every must be positive, got {resample_every}.")
 
-    def start(theta: Theta, run_key: PRNGKeyArray) -> Pair:
+    def start(objective: Objective, theta: Theta, run_key: PRNGKeyArray) -> Pair:
         zeros = optax.tree.zeros_like(theta)
         return Pair(start_pair(objective, theta, run_key), zeros, zeros)
 
     def advance(
-        theta: Theta, particle: Particle, data: Data, key: PRNGKeyArray
+        objective: Objective, theta: Theta, particle: Particle, data: Data, key: PRNGKeyArray
     ) -> tuple[Pair, tuple[Theta, Losses]]:
         pair = particle.carry
         new = particle.age % resample_every == 0

@@ -73,7 +73,7 @@ def mixed(
         raise ValueError(f"num_pairs must be at least 2, for variances, got {num_pairs}.")
 
     def advance(
-        theta: Theta, particle: Particle, data: Data, key: PRNGKeyArray
+        objective: Objective, theta: Theta, particle: Particle, data: Data, key: PRNGKeyArray
     ) -> tuple[InnerState, tuple[TwoGradients, Losses]]:
         eps = draw_eps(theta, key)
         shift = optax.tree.scale(std, eps)
@@ -89,7 +89,7 @@ def mixed(
 
     return staggered(
         objective,
-        partial(start_run, objective),
+        start_run,
         advance,
         truncation=truncation,
         num_particles=num_pairs,

@@ -22,22 +22,31 @@ class Particle(NamedTuple):
 
     Attributes:
         carry: What the estimator carries along, the classifiers among it.
-        run_key: Fixes the run's weights and batches.
+        run_key: Fixes the run's weights and batches, and its length.
         age: Truncations since the run began.
         last: The age at which a new run begins.
+        num_truncations: Those of the whole run; more than `last` where a first run ends early.
+        num_estimates: Estimates that the particle has been through.
     """
 
     carry: Any
     run_key: PRNGKeyArray
     age: Int[Array, ""]
     last: Int[Array, ""]
+    num_truncations: Int[Array, ""]
+    num_estimates: Int[Array, ""]
 
 
-Start: TypeAlias = Callable[[Theta, PRNGKeyArray], Any]
-"""`(theta, run_key) -> carry`, of a new run."""
+Start: TypeAlias = Callable[[Objective, Theta, PRNGKeyArray], Any]
+"""`(objective, theta, run_key) -> carry`, of a new run; the objective is of the run's length."""
 
-Advance: TypeAlias = Callable[[Theta, Particle, Data, PRNGKeyArray], tuple[Any, tuple[Any, Losses]]]
-"""`(theta, particle, data, key) -> (carry, (gradient, losses))`, one truncation on."""
+Advance: TypeAlias = Callable[
+    [Objective, Theta, Particle, Data, PRNGKeyArray], tuple[Any, tuple[Any, Losses]]
+]
+"""`(objective, theta, particle, data, key) -> (carry, (gradient, losses))`, one truncation on."""
+
+LENGTH_DRAW = 2**31 - 1
+"""What a run's length is folded from its key with: no step of a run has this number."""
 
 
 def staggered(
@@ -65,25 +74,44 @@ def staggered(
         ValueError: A truncation that does not divide the run or that cuts a loss interval.
     """
     check_truncation(objective, truncation)
-    num_truncations = objective.num_steps // truncation
+    longest = objective.num_steps // truncation
 
-    def begin(theta: Theta, last: Int[Array, ""], run_key: PRNGKeyArray) -> Particle:
-        return Particle(start(theta, run_key), run_key, jnp.zeros((), jnp.int32), last)
+    def draw_length(num_estimates: Int[Array, ""], run_key: PRNGKeyArray) -> Int[Array, ""]:
+        if objective.run_length is None:
+            return jnp.int32(longest)
+        num_steps = objective.run_length(num_estimates, jax.random.fold_in(run_key, LENGTH_DRAW))
+        return jnp.clip(jnp.ceil(num_steps / truncation), 1, longest).astype(jnp.int32)
+
+    def of_length(num_truncations: Int[Array, ""]) -> Objective:
+        # A length that is the same for all stays a constant of the compiled program.
+        drawn = objective.run_length is not None
+        return objective._replace(num_steps=truncation * num_truncations) if drawn else objective
+
+    def begin(theta: Theta, num_estimates: Int[Array, ""], run_key: PRNGKeyArray) -> Particle:
+        length = draw_length(num_estimates, run_key)
+        carry = start(of_length(length), theta, run_key)
+        return Particle(carry, run_key, jnp.zeros((), jnp.int32), length, length, num_estimates)
 
     def one_particle(
         theta: Theta, particle: Particle, data: Data, key: PRNGKeyArray
     ) -> tuple[Particle, tuple[Any, Losses]]:
         run_key, key = jax.random.split(key)
-        fresh = begin(theta, jnp.int32(num_truncations), run_key)
+        fresh = begin(theta, particle.num_estimates, run_key)
         particle = choose(particle.age == particle.last, fresh, particle)
-        carry, found = advance(theta, particle, data, key)
-        return particle._replace(carry=carry, age=particle.age + 1), found
+        own = of_length(particle.num_truncations)
+        carry, found = advance(own, theta, particle, data, key)
+        num_estimates = particle.num_estimates + 1
+        particle = particle._replace(carry=carry, age=particle.age + 1, num_estimates=num_estimates)
+        return particle, found
+
+    def first(theta: Theta, index: Int[Array, ""], run_key: PRNGKeyArray) -> Particle:
+        particle = begin(theta, jnp.zeros((), jnp.int32), run_key)
+        length = particle.num_truncations
+        return particle._replace(last=length - index * length // num_particles % length)
 
     def init(theta: Theta, _data: Data, key: PRNGKeyArray) -> Particle:
-        index = jnp.arange(num_particles)
-        last = num_truncations - index * num_truncations // num_particles % num_truncations
-        keys = pair_keys(num_particles, key)
-        return jax.vmap(lambda last, key: begin(theta, last, key))(last.astype(jnp.int32), keys)
+        keys, index = pair_keys(num_particles, key), jnp.arange(num_particles)
+        return jax.vmap(lambda index, key: first(theta, index, key))(index, keys)
 
     def estimate(
         theta: Theta, state: Particle, data: Data, key: PRNGKeyArray

@@ -9,8 +9,6 @@ pathologies in the training of learned optimizers, arXiv 1810.10180; Vicol, Metz
 arXiv 2112.13835, on its bias.
 """
 
-from functools import partial
-
 import jax
 import optax
 from jaxtyping import PRNGKeyArray
@@ -48,7 +46,7 @@ def tes(objective: Objective, *, truncation: int, num_pairs: int, std: float) ->
     check_pairs(num_pairs, std)
 
     def advance(
-        theta: Theta, particle: Particle, data: Data, key: PRNGKeyArray
+        objective: Objective, theta: Theta, particle: Particle, data: Data, key: PRNGKeyArray
     ) -> tuple[InnerState, tuple[Theta, Losses]]:
         eps = draw_eps(theta, key)
         runs, losses = unroll_pair(
@@ -65,7 +63,7 @@ def tes(objective: Objective, *, truncation: int, num_pairs: int, std: float) ->
 
     return staggered(
         objective,
-        partial(start_run, objective),
+        start_run,
         advance,
         truncation=truncation,
         num_particles=num_pairs,
