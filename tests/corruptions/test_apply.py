@@ -51,6 +51,12 @@ def test_images_of_a_wrong_kind_are_refused(images, words):
         corrupt(images, "fog", 1, key=KEY)
 
 
+def test_known_images_inside_a_jit_are_checked_too():
+    bright = jnp.full((8, 8, 3), 2.0)
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\], got values from 2.0 to 2.0"):
+        jax.jit(lambda key: corrupt(bright, "fog", 1, key=key))(KEY)
+
+
 def test_a_table_must_hold_five():
     with pytest.raises(ValueError, match="table std must hold 5 constants, got 2"):
         graded(CORRUPTIONS["gaussian_noise"].apply, std=(0.1, 0.2))

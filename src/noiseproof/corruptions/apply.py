@@ -74,7 +74,9 @@ def check_images(images: Shaped[Array | np.ndarray, "..."]) -> None:
         raise ValueError(f"images must be floats in [0, 1], got {images.dtype}; divide by 255.")
     if isinstance(images, Tracer) or images.size == 0:
         return
-    low, high = float(images.min()), float(images.max())
+    # NumPy's, because JAX's would be traced where known images meet a `jit` around this.
+    values = np.asarray(images)
+    low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):
         raise ValueError(f"images must lie in [0, 1], got values from {low} to {high}.")
 

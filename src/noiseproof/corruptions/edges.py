@@ -1,8 +1,8 @@
 """Edges of an image by Canny's method (J. Canny, 1986), and distances to them.
 
 Both steps that a CPU does pixel by pixel are done for all pixels at once: following weak edges
-from strong ones is a number of dilations, and the distance to the nearest edge is the least of
-sums of squares, over rows and then over columns.
+from strong ones is a number of dilations, and the distance to the nearest edge is found along
+columns by steps of doubling length, then across them as the least of sums of squares.
 """
 
 from collections.abc import Callable
@@ -79,17 +79,23 @@ def follow(seeds: Mask, weak: Mask) -> Mask:
 
 def distances(points: Mask, *, at_most: float) -> Plane:
     """Euclidean distance of every pixel to the nearest of some points, cut off at `at_most`."""
-    reach = int(at_most)
-    squares = jnp.where(points, 0.0, at_most**2)
-    for axis in (0, 1):
-        margins = [(0, 0), (0, 0)]
-        margins[axis] = (reach, reach)
-        padded = jnp.pad(squares, margins, constant_values=at_most**2)
-        size = squares.shape[axis]
-        for shift in range(-reach, reach + 1):
-            moved = lax.slice_in_dim(padded, reach + shift, reach + shift + size, axis=axis)
-            squares = jnp.minimum(squares, moved + shift**2)
-    return jnp.sqrt(squares)
+    height, width = points.shape
+    upright = jnp.where(points, 0.0, at_most)
+    step = 1
+    while step < at_most:
+        padded = jnp.pad(upright, ((step, step), (0, 0)), constant_values=at_most)
+        nearest = jnp.minimum(padded[:height], padded[2 * step :])
+        upright = jnp.minimum(upright, nearest + step)
+        step *= 2
+    squares = upright**2
+    sideways = jnp.asarray((np.arange(width)[:, None] - np.arange(width)) ** 2, jnp.float32)
+
+    def through(column: Int[Array, ""], least: Array) -> Array:
+        there = lax.dynamic_slice_in_dim(squares, column, 1, axis=1)
+        return jnp.minimum(least, there + sideways[column])
+
+    start = jnp.full((height, width), at_most**2, jnp.float32)
+    return jnp.sqrt(lax.fori_loop(0, width, through, start))
 
 
 def _slope(plane: Plane, kernel: np.ndarray, border: str) -> Plane:

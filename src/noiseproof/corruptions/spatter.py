@@ -6,6 +6,8 @@ original does with OpenCV. Two steps differ a little: distances are Euclidean wh
 mask is within 2 percent of them, and weak edges are followed over 16 pixels at most.
 """
 
+from functools import cache
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -24,7 +26,6 @@ MAX_SOFTNESS = 1.5
 """Static bound of the softness of mud, in pixels: the largest of all tables."""
 
 _EMBOSS = np.array([[-2.0, -1.0, 0.0], [-1.0, 1.0, 1.0], [0.0, 1.0, 2.0]])
-_BOX = np.full((3, 3), 1 / 9)
 _MAX_DISTANCE = 20
 
 Plane = Float[Array, "height width"]
@@ -82,20 +83,30 @@ def _lay_water(image: Image, liquid: Plane, strength: Constant) -> Image:
 def _glint(levels: Plane) -> Plane:
     """Where drops catch light, 0 to 255: along their edges, embossed from the upper left."""
     near = edges.distances(edges.canny_edges(levels, 50.0, 150.0), at_most=_MAX_DISTANCE)
-    near = jnp.floor(_filter(near, _BOX) + 1e-4)
-    embossed = _filter(_equalize(near), _EMBOSS).clip(0.0, 255.0)
-    return jnp.round(_filter(embossed, _BOX))
+    near = jnp.floor(_box(near) + 1e-3)
+    spread = _equalize(near)[..., None]
+    embossed = filters.correlate(spread, _EMBOSS, border="reflect")[..., 0].clip(0.0, 255.0)
+    return jnp.round(_box(embossed))
 
 
-def _filter(plane: Plane, kernel: np.ndarray) -> Plane:
-    return filters.correlate(plane[..., None], kernel, border="reflect")[..., 0]
+def _box(plane: Plane) -> Plane:
+    """Means of 3×3 pixels, the border mirrored."""
+    rows, columns = (_box_matrix(size) for size in plane.shape)
+    return filters.separable(plane[..., None], jnp.asarray(rows), jnp.asarray(columns))[..., 0]
+
+
+@cache
+def _box_matrix(size: int) -> np.ndarray:
+    index = np.pad(np.arange(size), 1, mode="reflect")
+    rows = np.eye(size)[index]
+    return ((rows[:-2] + rows[1:-1] + rows[2:]) / 3).astype(np.float32)
 
 
 def _equalize(plane: Plane) -> Plane:
     """Spreads the whole numbers 0 to 20 over 0 to 255 by their ranks, the least becoming 0."""
     values = jnp.arange(_MAX_DISTANCE + 1)
-    at_most = jnp.stack([(plane <= value).sum() for value in range(_MAX_DISTANCE + 1)])
+    at_most = (plane[..., None] <= values).sum(axis=(0, 1))
     least = at_most[plane.min().astype(jnp.int32)]
     spread = (at_most - least) * 255 / jnp.maximum(plane.size - least, 1)
     table = jnp.round(spread.astype(jnp.float32))
-    return jnp.where(plane[..., None] == values, table, 0.0).sum(axis=-1)
+    return table.at[plane.astype(jnp.int32)].get(mode="promise_in_bounds")

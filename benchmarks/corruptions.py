@@ -1,0 +1,190 @@
+"""Images per second of every corruption, on one core and on all.
+
+    python benchmarks/corruptions.py --json results/corruptions/speed.json
+
+Batches of 1,000 images of 32x32x3 at severity 3 (static), after compiling, which is timed apart;
+best and median of several batches. Each setting runs in a process of its own that is tied to its
+cores before JAX starts. The figure of merit is the harmonic mean over the standard 15: the rate at
+which a whole CIFAR-10-C is made. Where `imagecorruptions` is installed (it is in no extra of this
+package: `pip install imagecorruptions`), it is timed in the same way, image by image.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+NUM_IMAGES = 1_000
+SEVERITY = 3
+
+
+def measure(repeats: int) -> dict[str, Any]:
+    """Rates of all corruptions on the cores of this process."""
+    import jax
+    import numpy as np
+
+    from noiseproof.corruptions import CORRUPTIONS
+
+    images = np.random.default_rng(0).random((NUM_IMAGES, 32, 32, 3), np.float32)
+    keys = jax.random.split(jax.random.key(0), NUM_IMAGES)
+    rows = {}
+    for name, corruption in CORRUPTIONS.items():
+        batched = jax.jit(
+            jax.vmap(lambda image, key, apply=corruption: apply(image, SEVERITY, key))
+        )
+        arguments = (jax.device_put(images), keys)
+        start = time.perf_counter()
+        compiled = batched.lower(*arguments).compile()
+        compile_seconds = time.perf_counter() - start
+        seconds = timed(lambda: jax.block_until_ready(compiled(*arguments)), repeats)  # noqa: B023
+        rows[name] = {**rates(seconds, NUM_IMAGES), "compile_seconds": round(compile_seconds, 2)}
+    return rows
+
+
+def measure_imagecorruptions(repeats: int) -> dict[str, Any] | None:
+    """Rates of the NumPy library, or None where it is not installed; of what still works in it."""
+    import numpy as np
+
+    try:
+        from imagecorruptions import corrupt, get_corruption_names
+    except ImportError:
+        return None
+    images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    rows = {}
+    for name in get_corruption_names("all"):
+        try:
+            seconds = timed(
+                lambda: [corrupt(i, SEVERITY, corruption_name=name) for i in images],  # noqa: B023
+                repeats,
+            )
+        except Exception as error:
+            rows[name] = {"error": f"{type(error).__name__}: {error}"[:200]}
+            continue
+        rows[name] = rates(seconds, len(images))
+    return rows
+
+
+def timed(run: Callable[[], Any], repeats: int) -> list[float]:
+    run()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds)
+
+
+def rates(seconds: list[float], num_images: int) -> dict[str, float]:
+    median = seconds[len(seconds) // 2]
+    return {"best": round(num_images / seconds[0]), "median": round(num_images / median)}
+
+
+def in_process(what: str, cores: int, repeats: int) -> Any:
+    """Runs a measurement in a new process that is tied to so many cores."""
+    command = [sys.executable, __file__, "--worker", what, "--cores", str(cores)]
+    command += ["--repeats", str(repeats)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def work(what: str, cores: int, repeats: int) -> None:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-cores:])
+    measurements = {"noiseproof": measure, "imagecorruptions": measure_imagecorruptions}
+    print(json.dumps(measurements[what](repeats)))
+
+
+def summary(rows: dict[str, Any]) -> dict[str, Any]:
+    from noiseproof.corruptions.families import STANDARD_15
+
+    median = {name: row["median"] for name, row in rows.items() if "median" in row}
+    slowest = min(median, key=lambda name: median[name])
+    covered = [name for name in STANDARD_15 if name in median]
+    mean = len(covered) / sum(1 / median[name] for name in covered)
+    return {
+        "harmonic_mean_15": round(mean),
+        "covered_of_15": len(covered),
+        "slowest": slowest,
+        "images_per_second": median,
+        "best_images_per_second": {n: row["best"] for n, row in rows.items() if "best" in row},
+        "compile_seconds": {
+            n: row["compile_seconds"] for n, row in rows.items() if "compile_seconds" in row
+        },
+        "errors": {name: row["error"] for name, row in rows.items() if "error" in row},
+    }
+
+
+def hardware() -> dict[str, Any]:
+    import jax
+
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].split(":")[1].strip() if names else model
+    return {"cpu": model, "python": platform.python_version(), "jax": jax.__version__}
+
+
+def main(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where the record goes.")] = None,
+    repeats: Annotated[int, typer.Option(help="Batches to time.")] = 9,
+    worker: Annotated[str, typer.Option(hidden=True)] = "",
+    cores: Annotated[int, typer.Option(hidden=True)] = 1,
+) -> None:
+    """Prints the table; writes the record where asked."""
+    if worker:
+        return work(worker, cores, repeats)
+    num_cores = len(os.sched_getaffinity(0))
+    one = summary(in_process("noiseproof", 1, repeats))
+    every = summary(in_process("noiseproof", num_cores, repeats))
+    other = in_process("imagecorruptions", 1, repeats)
+    record = {
+        "harmonic_mean_15": one["harmonic_mean_15"],
+        "images_per_second": one["images_per_second"],
+        "cores": 1,
+        "one_core": one,
+        "all_cores": {"cores": num_cores, **every},
+        "imagecorruptions": None if other is None else summary(other),
+        "batch": NUM_IMAGES,
+        "shape": [32, 32, 3],
+        "severity": SEVERITY,
+        "repeats": repeats,
+        "hardware": hardware(),
+    }
+    show(record)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def show(record: dict[str, Any]) -> None:
+    one, every = record["one_core"], record["all_cores"]
+    other = record["imagecorruptions"]
+    others = other["images_per_second"] if other else {}
+    header = f"{'images/s':22}{'1 core':>10}{'best':>10}{every['cores']:>4} cores"
+    typer.echo(header + f"{'compile s':>11}{'imagecorruptions':>18}")
+    for name, rate in one["images_per_second"].items():
+        typer.echo(
+            f"{name:22}{rate:>10,}{one['best_images_per_second'][name]:>10,}"
+            f"{every['images_per_second'][name]:>10,}{one['compile_seconds'][name]:>11.2f}"
+            f"{others.get(name, ''):>18}"
+        )
+    typer.echo(
+        f"harmonic mean of 15: {one['harmonic_mean_15']:,} on one core (slowest {one['slowest']}), "
+        f"{every['harmonic_mean_15']:,} on {every['cores']}; {record['hardware']}"
+    )
+    if other:
+        typer.echo(
+            f"imagecorruptions: {other['harmonic_mean_15']:,} over the {other['covered_of_15']} "
+            f"of 15 that run; errors: {other['errors']}"
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)
