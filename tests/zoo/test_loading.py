@@ -1,0 +1,118 @@
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import noiseproof
+from noiseproof.checkpoint import load_theta, save_theta
+from noiseproof.optimizers import LEARNED_OPTIMIZERS, nominal_mlp
+from noiseproof.zoo import load_learned, shipped_names
+
+PARAMS = [
+    {"weight": jnp.ones((16, 4)) / 4, "bias": jnp.zeros(4)},
+    {"weight": jnp.ones((4, 3)) / 2, "bias": jnp.zeros(3)},
+]
+LAYOUT = noiseproof.layout_of(PARAMS, (4, 4, 1))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    theta = nominal_mlp(hidden_sizes=(5,)).init(jax.random.key(0))
+    save_theta(tmp_path, theta, {"rule": "nominal_mlp", "options": {"hidden_sizes": [5]}})
+    return tmp_path
+
+
+def recarded(folder: Path, **changes: object) -> Path:
+    """The same theta under another card."""
+    theta, card = load_theta(folder)
+    save_theta(folder, theta, {**card, **changes})
+    return folder
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_shipped_optimizer_says_what_it_is_and_trains(name: str) -> None:
+    learned, theta, card = load_learned(name)
+    assert card["rule"] in LEARNED_OPTIMIZERS
+    assert card["license"] == "Apache-2.0"
+    assert card["results"]
+    assert card["limits"]
+    assert jax.tree.structure(theta) == jax.tree.structure(
+        jax.eval_shape(learned.init, jax.random.key(0))
+    )
+    optimizer = noiseproof.load(name, num_steps=200, layout=LAYOUT)
+
+    def loss(params: list) -> jax.Array:
+        features = jax.nn.relu(jnp.eye(16) @ params[0]["weight"] + params[0]["bias"])
+        logits = features @ params[1]["weight"] + params[1]["bias"]
+        labels = jnp.arange(16) // 6
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    def step(carry: tuple, _: None) -> tuple[tuple, jax.Array]:
+        params, state = carry
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), value
+
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(1), leaf.shape), PARAMS
+    )
+    _, losses = jax.jit(lambda start: jax.lax.scan(step, start, length=200))(
+        (params, optimizer.init(params))
+    )
+    assert float(losses[-1]) < 0.9 * float(losses[0])
+
+
+def test_there_are_shipped_optimizers() -> None:
+    assert shipped_names()
+
+
+def test_a_folder_and_a_file_are_the_same(saved: Path) -> None:
+    first, second = load_learned(saved), load_learned(saved / "theta.safetensors")
+    assert first.card == second.card
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), first[1], second[1]))
+
+
+def test_an_unknown_name_is_said_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=f"no learned optimizer nothing.*{shipped_names()[0]}"):
+        load_learned("nothing")
+
+
+def test_a_run_has_at_least_a_step(saved: Path) -> None:
+    with pytest.raises(ValueError, match="num_steps must be positive, got 0"):
+        noiseproof.load(saved, num_steps=0, layout=LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rule": "velo"}, "is of the rule velo; this version knows .*nominal_mlp"),
+        ({"rule": "mlp", "options": {}}, "are not those of the rule mlp"),
+        ({"options": {"hidden_sizes": [6]}}, "are not those of the rule nominal_mlp"),
+        ({"options": {"width": 6}}, "has options that nominal_mlp does not take"),
+    ],
+)
+def test_a_theta_of_another_rule_is_refused(
+    saved: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_learned(recarded(saved, **changes))
+
+
+def test_a_damaged_theta_is_refused(saved: Path) -> None:
+    path = saved / "theta.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"theta\.safetensors"):
+        load_learned(saved)
+
+
+def test_a_theta_without_its_card_is_refused(saved: Path, tmp_path: Path) -> None:
+    lonely = tmp_path / "lonely"
+    lonely.mkdir()
+    shutil.copy(saved / "theta.safetensors", lonely)
+    with pytest.raises(ValueError, match=r"theta\.json"):
+        load_learned(lonely)
