@@ -1,0 +1,26 @@
+"""The committed comparison with independent implementations is whole and within its bars."""
+
+import json
+from pathlib import Path
+
+from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4
+from noiseproof.corruptions.suites import MNIST_C_SEVERITY
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_corruption_and_severity_is_within_its_bar():
+    record = json.loads((ROOT / "results" / "corruptions" / "statistics.json").read_text())
+    cells = {(row["corruption"], row["severity"]) for row in record["rows"]}
+    expected = {(name, s) for name in (*STANDARD_15, *VALIDATION_4) for s in range(1, 6)}
+    assert cells == expected | set(MNIST_C_SEVERITY.items())
+    for row in record["rows"]:
+        loose = row["corruption"] in ("snow", "frost", "spatter")
+        bar = 0.08 if row["corruption"].startswith("mnist/") else 0.10 if loose else 0.05
+        assert abs(row["rmse"] / row["target_rmse"] - 1) <= bar, row
+        shift_bar = max(
+            bar * abs(row["target_mean_shift"]), 0.5 + 4 * row["mean_shift_standard_error"]
+        )
+        assert abs(row["mean_shift"] - row["target_mean_shift"]) <= shift_bar, row
+        if "target_std_ratio" in row:
+            assert abs(row["std_ratio"] / row["target_std_ratio"] - 1) <= bar, row
