@@ -8,7 +8,7 @@ for meta-training; those of integer type (a number of passes, a quality) are rou
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Self, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -46,7 +46,9 @@ class NamedCorruption(NamedTuple):
     differentiable: bool
     color_only: bool
 
-    def __call__(self: Self, image: Image, severity: Severity, key: PRNGKeyArray) -> Image:
+    def __call__(
+        self: "NamedCorruption", image: Image, severity: Severity, key: PRNGKeyArray
+    ) -> Image:
         """The image at a severity of 1 to 5, clipped to [0, 1], in the dtype it came in."""
         if self.color_only and image.shape[-1] != 3:
             raise ValueError(f"this corruption needs 3 color channels, got {image.shape[-1]}.")
