@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,14 +37,13 @@ def measure(repeats: int) -> dict[str, Any]:
     keys = jax.random.split(jax.random.key(0), NUM_IMAGES)
     rows = {}
     for name, corruption in CORRUPTIONS.items():
-        batched = jax.jit(
-            jax.vmap(lambda image, key, apply=corruption: apply(image, SEVERITY, key))
-        )
+        apply = partial(at_benchmark_severity, corruption)
         arguments = (jax.device_put(images), keys)
         start = time.perf_counter()
-        compiled = batched.lower(*arguments).compile()
+        compiled = jax.jit(jax.vmap(apply)).lower(*arguments).compile()
         compile_seconds = time.perf_counter() - start
-        seconds = timed(lambda: jax.block_until_ready(compiled(*arguments)), repeats)  # noqa: B023
+        run = partial(wait_for, compiled)
+        seconds = timed(run, repeats, *arguments)
         rows[name] = {**rates(seconds, NUM_IMAGES), "compile_seconds": round(compile_seconds, 2)}
     return rows
 
@@ -60,10 +60,7 @@ def measure_imagecorruptions(repeats: int) -> dict[str, Any] | None:
     rows = {}
     for name in get_corruption_names("all"):
         try:
-            seconds = timed(
-                lambda: [corrupt(i, SEVERITY, corruption_name=name) for i in images],  # noqa: B023
-                repeats,
-            )
+            seconds = timed(corrupt_each, repeats, partial(corrupt, corruption_name=name), images)
         except Exception as error:
             rows[name] = {"error": f"{type(error).__name__}: {error}"[:200]}
             continue
@@ -71,12 +68,26 @@ def measure_imagecorruptions(repeats: int) -> dict[str, Any] | None:
     return rows
 
 
-def timed(run: Callable[[], Any], repeats: int) -> list[float]:
-    run()
+def at_benchmark_severity(corruption: Callable[..., Any], image: Any, key: Any) -> Any:
+    return corruption(image, SEVERITY, key)
+
+
+def wait_for(compiled: Callable[..., Any], *arguments: Any) -> None:
+    compiled(*arguments).block_until_ready()
+
+
+def corrupt_each(corrupt: Callable[..., Any], images: Any) -> None:
+    for image in images:
+        corrupt(image, SEVERITY)
+
+
+def timed(run: Callable[..., Any], repeats: int, *arguments: Any) -> list[float]:
+    """Seconds of several runs after a first one, sorted."""
+    run(*arguments)
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
-        run()
+        run(*arguments)
         seconds.append(time.perf_counter() - start)
     return sorted(seconds)
 
