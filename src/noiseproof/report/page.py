@@ -104,7 +104,9 @@ def write_figure(folder: Path, path: Path) -> Path:
     if not figures:
         raise ValueError(f"{folder} holds no corruption at two strengths or more to draw.")
     svg = next(iter(figures.values()))
-    write_text(path, svg if "xmlns=" in svg else svg.replace("<svg", f"<svg {SVG_SPACE}", 1))
+    # On its own it has a white ground, which on a page comes from the page.
+    start = f'<svg {"" if "xmlns=" in svg else SVG_SPACE} style="background: white"'
+    write_text(path, svg.replace("<svg", start, 1))
     return path
 
 
