@@ -112,7 +112,8 @@ def mix(
     """Every pair's two gradients, each coordinate by its inverse variance across finite pairs."""
     mask = finite.reshape(-1, *[1] * (across.ndim - 1))
     # Where backpropagation overflows in one pair its variance is none, and it is not taken.
-    spread = jnp.nan_to_num(jnp.var(through, axis=0, where=mask), nan=jnp.inf)
+    spread = jnp.var(through, axis=0, where=mask)
+    spread = jnp.where(jnp.isfinite(spread), spread, jnp.inf)
     noise = jnp.var(across, axis=0, where=mask)
     # Two gradients without any variance are taken by half.
     tiny = 1e-30
