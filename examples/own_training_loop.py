@@ -2,8 +2,9 @@
 
     python examples/own_training_loop.py runs/demo
 
-The folder is one that `make demo` or `noiseproof run` left behind. The demo's optimizer grew up on
-these very digits, so that this shows how it is used, not how far it carries.
+The folder is one that `make demo` or `noiseproof run` left behind; a name that `noiseproof list
+zoo` shows does as well. The demo's optimizer grew up on these very digits, so that this shows how
+it is used, not how far it carries.
 """
 
 import jax

@@ -52,6 +52,7 @@ def test_the_own_training_loop_trains(run_example: Any, tmp_path: Path) -> None:
     assert clean - noisy > 4 * (2 * 0.25 / NUM_TEST) ** 0.5
 
 
+@pytest.mark.slow  # a minute of compiling
 def test_own_parts_print_a_paired_table(run_example: Any) -> None:
     sizes = {"num-outer-steps": 2, "num-steps": 100, "num-trials": 5, "num-seeds": 3}
     words = [word for name, size in sizes.items() for word in (f"--{name}", str(size))]
