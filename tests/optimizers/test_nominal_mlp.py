@@ -103,3 +103,21 @@ def test_unknown_schedule():
 def test_sizes_must_be_positive(name, value):
     with pytest.raises(ValueError, match=f"{name} must be positive, got {value}"):
         nominal_mlp(**{name: value})
+
+
+def test_weights_without_a_gradient_do_not_spoil_backpropagation():
+    """Through a root of zero; half of the pixels of the digits' border are always dark."""
+    learned = nominal_mlp()
+    theta = learned.init(jax.random.key(0))
+    params = {"weight": jnp.ones((3, 2))}
+
+    def end(theta):
+        optimizer = learned.optimizer(theta, 4, None)
+        state = optimizer.init(params)
+        grads = {"weight": jnp.zeros((3, 2)).at[0].set(1.0)}
+        updates, _ = optimizer.update(grads, state, params)
+        return updates["weight"].sum()
+
+    gradient = jax.grad(end)(theta)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
+    assert float(jnp.abs(gradient["log_step"])) > 0

@@ -6,6 +6,7 @@ from noiseproof.configs import preset_names
 from noiseproof.corruptions import CORRUPTIONS
 from noiseproof.data import DATASETS
 from noiseproof.metatrain import ESTIMATORS
+from noiseproof.metatrain.run_lengths import RUN_LENGTHS
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.rivals import RIVALS
@@ -21,6 +22,7 @@ def names_by_kind() -> Mapping[str, Iterable[str]]:
         "optimizers": LEARNED_OPTIMIZERS,
         "rivals": RIVALS,
         "estimators": ESTIMATORS,
+        "run_lengths": RUN_LENGTHS,
         "corruptions": CORRUPTIONS,
         "zoo": shipped_names(),
     }

@@ -142,4 +142,5 @@ def adam_direction(averages: tuple[Array, ...], step: Int[Array, ""]) -> Array:
     """
     momentum = averages[MOMENTUM_DECAYS.index(0.9)] / (1.0 - 0.9**step)
     second_moment = averages[-1] / (1.0 - SECOND_MOMENT_DECAY**step)
-    return momentum / (jnp.sqrt(second_moment) + 1e-8)
+    # A root has an infinite slope at zero, where a weight never had a gradient.
+    return momentum / (jnp.sqrt(jnp.maximum(second_moment, 1e-30)) + 1e-8)
