@@ -75,18 +75,19 @@ def meta_training(rule: str, num_pairs: int, num_outer_steps: int) -> tuple[Time
     objective = build_objective(rule)
     estimator = pes(objective, truncation=TRUNCATION, num_pairs=num_pairs, std=0.01)
     plan = Plan(num_outer_steps=10**6, learning_rate=1e-4)
-    steps = build_steps(objective, estimator, plan, jax.random.key(0))
+    steps = build_steps(objective, estimator, plan)
+    key = jax.random.key(0)
     images = random_data()
     data = TaskData(images, images)
     began = time.perf_counter()
-    state = jax.block_until_ready(steps.start(data))
-    state = jax.block_until_ready(steps.advance(state, data)[0])
+    state = jax.block_until_ready(steps.start(data, key, key))
+    state = jax.block_until_ready(steps.advance(state, data, key)[0])
     seconds = time.perf_counter() - began
 
     def window() -> Any:
         nonlocal state
         for _ in range(num_outer_steps):
-            state, found, _norm = steps.advance(state, data)
+            state, found, _norm = steps.advance(state, data, key)
             jax.block_until_ready(found.meta_loss)
         return state.theta
 

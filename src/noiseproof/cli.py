@@ -95,12 +95,11 @@ def demo(
     resume: Resume = False,
 ) -> None:
     """The main job on embedded images of digits, in minutes."""
-    from noiseproof.commands import folder, run
+    from noiseproof.commands import run
 
-    config = configs.load_preset("gaussian-digits-mlp", settings)
-    if not resume:
-        folder.discard(out)
-    run.run("gaussian-digits-mlp", config, out, Console(), seed=seed, resume=resume)
+    preset = "gaussian-digits-mlp"
+    config = configs.load_preset(preset, settings)
+    run.run(preset, config, out, Console(), seed=seed, resume=resume, replace=True)
 
 
 @app.command()

@@ -134,6 +134,8 @@ def test_a_demo_replaces_a_demo_and_nothing_else(
     assert (folder / "thesis.tex").read_text() == "years of work"
     (folder / "thesis.tex").unlink()
     assert cli.exit_code(words) == 0
+    assert cli.exit_code([*words, "--set", "estimator.truncation=7"]) == 2
+    assert (folder / "report.html").exists()  # what is wrong is found before anything is deleted
     assert cli.exit_code([*words, "--seed", "1"]) == 0
     assert json.loads((folder / "config.json").read_text())["seed"] == 1
 

@@ -48,7 +48,7 @@ def evaluate(
     config = with_settings(values, settings, "settings")
     check_comparison(config)
     problem = build_problem(config, data_dir)
-    claim(folder, f"evaluate {Path(optimizer).name}", config, seed, resume=False)
+    claim(folder, f"evaluate {Path(optimizer).name}", config, seed)
     comparison = Comparison(
         preset=loaded.card["preset"],
         config=config,

@@ -11,13 +11,31 @@ CONFIG_FILE = "config.json"
 """Its presence says that a folder was made by a run, and of which config."""
 
 
-def claim(folder: Path, preset: str, config: Config, seed: int, *, resume: bool) -> None:
+def claim(
+    folder: Path,
+    preset: str,
+    config: Config,
+    seed: int,
+    *,
+    resume: bool = False,
+    replace: bool = False,
+) -> None:
     """Makes the folder, or makes sure that it holds the same run's beginning.
 
+    Args:
+        folder: The output folder.
+        preset: Name of the preset.
+        config: Its settings.
+        seed: Seed of the run.
+        resume: Whether to go on with the run in the folder.
+        replace: Whether an earlier run in it is deleted first, where it is not resumed.
+
     Raises:
-        ValueError: The folder is in use and `resume` is false, or it holds another run.
+        ValueError: The folder is in use by something else, or it holds another run.
     """
     wanted = {"preset": preset, "seed": seed, **as_dict(config)}
+    if replace and not resume:
+        discard(folder)
     if is_used(folder):
         if not resume:
             raise ValueError(

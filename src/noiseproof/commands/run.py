@@ -43,6 +43,7 @@ def run(
     seed: int,
     data_dir: Path | None = None,
     resume: bool = False,
+    replace: bool = False,
 ) -> Summary:
     """Runs an experiment from nothing to its report.
 
@@ -54,6 +55,7 @@ def run(
         seed: Seed of meta-training, tuning and the inner runs.
         data_dir: Folder of the data sets.
         resume: Whether to go on with the run in the folder.
+        replace: Whether an earlier run in the folder is deleted, where it is not resumed.
 
     Raises:
         ValueError: Whatever is wrong, in one line, before anything is written.
@@ -64,7 +66,7 @@ def run(
     estimator = build_estimator(config, problem.objective)
     plan = Plan(**as_dict(config)["meta"])
     check_plan(plan)
-    claim(folder, preset, config, seed, resume=resume)
+    claim(folder, preset, config, seed, resume=resume, replace=replace)
     key = jax.random.fold_in(jax.random.key(seed), 0)
     with (
         stop_on_signals() as should_stop,

@@ -114,24 +114,25 @@ class Steps(NamedTuple):
     """The compiled parts of the loop.
 
     Attributes:
-        start: `data -> OuterState`, before the first outer step.
-        advance: `(state, data) -> (state, MetaEstimate, gradient norm)`, one outer step.
-        score: `(theta, select_data) -> loss`, with the same draws at every call.
+        start: `(data, theta_key, runs_key) -> OuterState`, before the first outer step.
+        advance: `(state, data, key) -> (state, MetaEstimate, gradient norm)`, one outer step,
+            whose draws the key and the step's number fix.
+        score: `(theta, select_data, key) -> loss`.
     """
 
-    start: Callable[[Data], OuterState]
-    advance: Callable[[OuterState, Data], tuple[OuterState, MetaEstimate, Scalar]]
-    score: Callable[[Theta, Data], Scalar]
+    start: Callable[[Data, PRNGKeyArray, PRNGKeyArray], OuterState]
+    advance: Callable[[OuterState, Data, PRNGKeyArray], tuple[OuterState, MetaEstimate, Scalar]]
+    score: Callable[[Theta, Data, PRNGKeyArray], Scalar]
 
 
-def build_steps(
-    objective: Objective, estimator: GradientEstimator, plan: Plan, key: PRNGKeyArray
-) -> Steps:
-    """Builds the parts of the loop once, each traced once."""
+def build_steps(objective: Objective, estimator: GradientEstimator, plan: Plan) -> Steps:
+    """Builds the parts of the loop once, each traced once.
+
+    Keys are arguments, so that the programs are the same for every seed.
+    """
     optimizer = outer_optimizer(plan)
-    theta_key, runs_key, steps_key, select_key = jax.random.split(key, 4)
 
-    def start(data: Data) -> OuterState:
+    def start(data: Data, theta_key: PRNGKeyArray, runs_key: PRNGKeyArray) -> OuterState:
         theta = objective.learned.init(theta_key)
         return OuterState(
             theta=theta,
@@ -144,8 +145,10 @@ def build_steps(
             seconds=jnp.zeros(()),
         )
 
-    def advance(state: OuterState, data: Data) -> tuple[OuterState, MetaEstimate, Scalar]:
-        pool_key, pairs_key = jax.random.split(jax.random.fold_in(steps_key, state.outer_step))
+    def advance(
+        state: OuterState, data: Data, key: PRNGKeyArray
+    ) -> tuple[OuterState, MetaEstimate, Scalar]:
+        pool_key, pairs_key = jax.random.split(jax.random.fold_in(key, state.outer_step))
         data = objective.task.refresh(data, pool_key)
         found, estimator_state = estimator.estimate(
             state.theta, state.estimator_state, data, pairs_key
@@ -159,8 +162,8 @@ def build_steps(
         )
         return state, found, optax.tree.norm(found.gradient)
 
-    def score(theta: Theta, select_data: Data) -> Scalar:
-        return select_loss(objective, theta, select_data, plan.num_select_runs, select_key)
+    def score(theta: Theta, select_data: Data, key: PRNGKeyArray) -> Scalar:
+        return select_loss(objective, theta, select_data, plan.num_select_runs, key)
 
     return Steps(jax.jit(start), jax.jit(advance), jax.jit(score))
 
@@ -197,18 +200,19 @@ def meta_train(
         KeyboardInterrupt: `should_stop` was true.
     """
     check_plan(plan)
-    steps = build_steps(objective, estimator, plan, key)
-    state = steps.start(data)
+    steps = build_steps(objective, estimator, plan)
+    theta_key, runs_key, steps_key, select_key = jax.random.split(key, 4)
+    state = steps.start(data, theta_key, runs_key)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         state = restore(folder, state) if resume else state
         truncate_metrics(folder / METRICS_FILE, int(state.outer_step))
     began = time.monotonic() - float(state.seconds)
     for step in range(int(state.outer_step) + 1, plan.num_outer_steps + 1):
-        state, found, norm = steps.advance(state, data)
+        state, found, norm = steps.advance(state, data, steps_key)
         loss = None
         if is_due(step, plan.select_every, plan):
-            state, loss = keep_best(state, steps.score(state.theta, select_data))
+            state, loss = keep_best(state, steps.score(state.theta, select_data, select_key))
         seconds = time.monotonic() - began
         state = state._replace(seconds=jnp.float32(seconds))
         line = MetricsLine(
