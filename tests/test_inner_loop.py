@@ -8,7 +8,7 @@ import pytest
 
 from noiseproof import inner_loop
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
-from noiseproof.types import Recipe
+from noiseproof.types import Recipe, Regularization
 
 TASK = quadratic(num_dimensions=3, noise_std=1.0)
 DATA = QuadraticData(jnp.array([1.0, 2.0, 3.0]), jnp.array([-1.0, 0.0, 1.0]))
@@ -48,9 +48,9 @@ def test_training_is_step_after_step(stepped):
     assert [int(state.step) for state in states] == list(range(1, 11))
 
 
-@pytest.mark.parametrize(("share", "num_scored"), [(1.0, 10), (0.3, 3), (0.1, 1)])
+@pytest.mark.parametrize(("share", "num_scored"), [(1.0, 10), (0.3, 3), (0.1, 1), (0.01, 1)])
 def test_the_last_share_is_scored(stepped, share, num_scored):
-    """And scoring changes nothing in the run."""
+    """However small it is, the last step counts; and scoring changes nothing in the run."""
     _, losses, meta_losses = stepped
     run = train(SGD, scored_share=share)
     assert float(run.meta_loss) == pytest.approx(np.mean(meta_losses[-num_scored:]), rel=1e-5)
@@ -169,6 +169,16 @@ def test_the_gradient_is_taken_where_the_recipe_says():
     assert float(loss) == pytest.approx(0.5 * 2.25 * float(start @ start), rel=1e-5)
 
 
+def test_the_gradient_is_with_respect_to_the_weights_before_the_perturbation():
+    """Under w -> 3 w the slope of ½ (3 w - target)² in w is 3 (3 w - target)."""
+    recipe = Recipe(optax.sgd(0.1), perturb=lambda params, *_: optax.tree.scale(3.0, params))
+    state = inner_loop.init(SURE, recipe, KEY)
+    weight = state.params["weight"]
+    after, _ = inner_loop.step(SURE, recipe, state, DATA, KEY)
+    expected = weight - 0.1 * 3.0 * (3.0 * weight - DATA.target)
+    np.testing.assert_allclose(after.params["weight"], expected, rtol=1e-5)
+
+
 def test_a_perturbation_sees_the_batch_of_its_step():
     """Catches a gradient function that draws a batch of its own."""
 
@@ -207,3 +217,22 @@ def test_the_answer_of_a_recipe_is_what_is_judged(stepped):
     np.testing.assert_allclose(run.losses, losses, rtol=1e-5)
     judged = TASK.meta_loss({"weight": jnp.array(mean)}, DATA, KEY)
     assert float(run.meta_loss) == pytest.approx(float(judged), rel=1e-4)
+
+
+def test_a_regularized_recipe_descends_the_regularized_loss_of_the_same_batch(stepped):
+    """Catches a batch drawn anew, and a regularization that does not reach the task."""
+
+    def regularized_loss(params, data, regularization, key):
+        return regularization.label_smoothing * TASK.loss(params, data, key)
+
+    task = TASK._replace(regularized_loss=regularized_loss)
+    recipe = SGD._replace(regularization=Regularization(label_smoothing=1.0))
+    np.testing.assert_allclose(train(recipe, task=task).losses, stepped[1], rtol=1e-5)
+    still = recipe._replace(regularization=Regularization(label_smoothing=0.0))
+    assert float(jnp.abs(train(still, task=task).losses).max()) == 0.0
+
+
+def test_a_regularized_recipe_needs_a_task_that_knows_it():
+    recipe = SGD._replace(regularization=Regularization(dropout=0.5))
+    with pytest.raises(ValueError, match="needs a task with a regularized_loss, got one without"):
+        train(recipe)

@@ -56,12 +56,31 @@ def step(
 ) -> tuple[InnerState, Scalar]:
     """One training step; returns the new state and the loss before it."""
     batch_key, perturb_key, _ = step_keys(state.step, run_key)
-    loss_and_grads = jax.value_and_grad(lambda params: task.loss(params, data, batch_key))
-    at = recipe.perturb(state.params, lambda params: loss_and_grads(params)[1], perturb_key)
-    loss, grads = loss_and_grads(at)
+
+    def loss_at(params: Params) -> Scalar:
+        return training_loss(task, recipe, params, data, batch_key)
+
+    def constant_grads(params: Params) -> Params:
+        return jax.grad(loss_at)(jax.lax.stop_gradient(params))
+
+    def perturbed_loss(params: Params) -> Scalar:
+        return loss_at(recipe.perturb(params, constant_grads, perturb_key))
+
+    loss, grads = jax.value_and_grad(perturbed_loss)(state.params)
     updates, optimizer_state = recipe.optimizer.update(grads, state.optimizer_state, state.params)
     params = optax.apply_updates(state.params, updates)
     return InnerState(params, optimizer_state, state.step + 1), loss
+
+
+def training_loss(
+    task: Task, recipe: Recipe, params: Params, data: Data, key: PRNGKeyArray
+) -> Scalar:
+    """The loss that a recipe descends, of the batch of `key`."""
+    if recipe.regularization is None:
+        return task.loss(params, data, key)
+    if task.regularized_loss is None:
+        raise ValueError("The recipe needs a task with a regularized_loss, got one without.")
+    return task.regularized_loss(params, data, recipe.regularization, key)
 
 
 def step_keys(step: Int[Array, ""], run_key: PRNGKeyArray) -> tuple[PRNGKeyArray, ...]:
@@ -111,11 +130,11 @@ def train(
         num_steps: Length of the run.
         key: Fixes initial weights, batches and all draws.
         scored_share: The last share of the run, in [0, 1], after each of whose steps the
-            meta-loss is taken; 0 scores nothing.
+            meta-loss is taken, but at least after the last step; 0 scores nothing.
     """
     if not 0.0 <= scored_share <= 1.0:
         raise ValueError(f"scored_share must lie in [0, 1], got {scored_share}.")
-    num_scored = round(num_steps * scored_share)
+    num_scored = max(round(num_steps * scored_share), 1) if scored_share else 0
 
     def scored_step(state: InnerState, _: None) -> tuple[InnerState, tuple[Scalar, Scalar]]:
         state, loss = step(task, recipe, state, data, key)

@@ -35,6 +35,9 @@ Corruption: TypeAlias = Callable[[Image, Severity, PRNGKeyArray], Image]
 ImageTransform: TypeAlias = Callable[[Image, PRNGKeyArray], Image]
 """`(image, key) -> image`: a corruption of one fixed strength, or an augmentation."""
 
+Perturb: TypeAlias = Callable[[Params, Callable[[Params], Params], PRNGKeyArray], Params]
+"""`(params, grads_fn, key) -> params`: weights moved to where the loss is to be taken."""
+
 Optimizer: TypeAlias = optax.GradientTransformation
 """What trains a classifier. Hand-designed and learned optimizers are both one."""
 
@@ -57,10 +60,25 @@ class Model(NamedTuple):
     Attributes:
         init: `key -> params`.
         apply: `(params, images [batch height width channels]) -> logits [batch classes]`.
+        apply_dropout: `(params, images, rate, key) -> logits`, with each hidden unit left out by a
+            chance of `rate`; None where a classifier has no such thing.
     """
 
     init: Callable[[PRNGKeyArray], Params]
     apply: Callable[[Params, Float[Array, "batch height width channels"]], Any]
+    apply_dropout: Callable[[Params, Any, Any, PRNGKeyArray], Any] | None = None
+
+
+class Regularization(NamedTuple):
+    """What a recipe changes in the training loss; what is None changes and costs nothing.
+
+    Attributes:
+        label_smoothing: Share of each label that is spread evenly over all classes, in [0, 1].
+        dropout: Chance that a hidden unit is left out, in [0, 1).
+    """
+
+    label_smoothing: float | Scalar | None = None
+    dropout: float | Scalar | None = None
 
 
 class Task(NamedTuple):
@@ -73,12 +91,15 @@ class Task(NamedTuple):
             example the loss on corrupted validation images.
         refresh: `(data, key) -> data`, draws what `meta_loss` shares between particles and
             steps, for example a pool of freshly corrupted images; called once an outer step.
+        regularized_loss: `(params, data, regularization, key) -> scalar`, `loss` on the same batch
+            under a recipe's `Regularization`; None where a task has no such thing.
     """
 
     init: Callable[[PRNGKeyArray], Params]
     loss: Callable[[Params, Any, PRNGKeyArray], Scalar]
     meta_loss: Callable[[Params, Any, PRNGKeyArray], Scalar]
     refresh: Callable[[Any, PRNGKeyArray], Any]
+    regularized_loss: Callable[[Params, Any, Regularization, PRNGKeyArray], Scalar] | None = None
 
 
 class TensorRole(NamedTuple):
@@ -110,21 +131,22 @@ class LearnedOptimizer(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How a classifier is trained: the optimizer, and the two things that optax cannot say.
+    """How a classifier is trained: the optimizer, and the three things that optax cannot say.
 
     Attributes:
         optimizer: An optax transformation, learned or hand-designed.
-        perturb: `(params, grads_fn, key) -> params`, where the gradient is taken (SAM, ASAM,
-            weight noise); the identity for most.
+        perturb: `(params, grads_fn, key) -> params`, where the loss is taken (SAM, ASAM, weight
+            noise); the identity for most. The gradient is that of the loss there with respect to
+            the params here, what `grads_fn` gave being constant.
         answer: `(params, optimizer_state) -> params`, the weights that are judged (iterate
             averages); the params themselves for most.
+        regularization: Of the training loss; None for most.
     """
 
     optimizer: Optimizer
-    perturb: Callable[[Params, Callable[[Params], Params], PRNGKeyArray], Params] = (
-        lambda params, _grads_fn, _key: params
-    )
+    perturb: Perturb = lambda params, _grads_fn, _key: params
     answer: Callable[[Params, Any], Params] = lambda params, _state: params
+    regularization: Regularization | None = None
 
 
 class MetaEstimate(NamedTuple):
