@@ -60,6 +60,19 @@ def test_every_tensor_learns(builder, norm):
         assert float(jnp.abs(gradient).max()) > 0
 
 
+def test_dropout_is_another_forward_pass(builder):
+    """None at a rate of 0, and at another rate a draw of the key for every image."""
+    model = builder(image_shape=(8, 8, 1), num_classes=3)
+    params = jax.jit(model.init)(jax.random.key(0))
+    images = jnp.tile(images_of((8, 8, 1), num_images=1), (4, 1, 1, 1))
+    apply = jax.jit(model.apply_dropout)
+    sure = apply(params, images, 0.0, jax.random.key(1))
+    np.testing.assert_allclose(sure, model.apply(params, images), atol=1e-5)
+    one, again, other = (apply(params, images, 0.5, jax.random.key(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert len(np.unique(np.concatenate([one[:, 0], other[:, 0]]))) == 8
+
+
 def test_seeds_differ_and_repeat(builder):
     init = jax.jit(builder(image_shape=(8, 8, 1), num_classes=3).init)
     first, again, other = (init(jax.random.key(seed))[0]["weight"] for seed in (0, 0, 1))

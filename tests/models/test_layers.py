@@ -9,6 +9,7 @@ from noiseproof.models.layers import (
     convolution,
     convolve_native,
     convolve_patches,
+    dropout,
     init_layers,
     standardize,
 )
@@ -96,3 +97,20 @@ def test_a_norm_adds_a_gain_of_one_to_all_but_the_readout():
     hidden, readout = init_layers([(4, 8), (8, 2)], "layer", jax.random.key(1))
     np.testing.assert_array_equal(hidden["gain"], np.ones(8))
     assert set(readout) == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.75])
+def test_dropout_leaves_out_its_share_and_keeps_the_mean(rate):
+    """Of 40,000 ones each is 1 / (1 - rate) by a chance of 1 - rate: the mean is 1, with a
+    standard error of √(rate / (1 - rate) / 40,000).
+    """
+    dropped = dropout(rate, jax.random.key(0))(jnp.ones((400, 100)), 0)
+    np.testing.assert_allclose(np.unique(dropped), [0.0, 1 / (1 - rate)], rtol=1e-6)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=4 * (rate / (1 - rate) / 40_000) ** 0.5)
+
+
+def test_every_layer_drops_by_itself():
+    """Two masks at a rate of 1/2 agree in half of 40,000 places, ± four std of √40,000 / 2."""
+    drop = dropout(0.5, jax.random.key(0))
+    first, second = (drop(jnp.ones((400, 100)), layer) for layer in (0, 1))
+    assert abs(int((first == second).sum()) - 20_000) < 4 * 100

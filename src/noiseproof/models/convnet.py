@@ -9,10 +9,12 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from noiseproof.models.layers import (
+    AfterLayer,
     check_image_shape,
     check_images,
     check_num_classes,
     check_sizes,
+    classifier,
     convolution,
     dense,
     init_layers,
@@ -54,17 +56,17 @@ def convnet(
     def init(key: PRNGKeyArray) -> Params:
         return init_layers(shapes, norm, key)
 
-    def apply(
-        params: Params, images: Float[Array, "batch height width channels"]
+    def forward(
+        params: Params, images: Float[Array, "batch height width channels"], after: AfterLayer
     ) -> Float[Array, "batch classes"]:
         check_images(images, image_shape)
         *convolutions, readout = params
         features = images
-        for layer in convolutions:
-            features = jax.nn.relu(convolution(layer, features, STRIDE, norm))
+        for index, layer in enumerate(convolutions):
+            features = after(jax.nn.relu(convolution(layer, features, STRIDE, norm)), index)
         return dense(readout, features.reshape(features.shape[0], -1))
 
-    return Model(init, apply)
+    return classifier(init, forward)
 
 
 def weight_shapes(

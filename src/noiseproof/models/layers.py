@@ -6,19 +6,25 @@ by the filter as one matrix (im2col; Chellapilla, Puri and Simard, 2006), becaus
 fast convolution on a CPU as soon as it stands inside a loop; elsewhere XLA's own is the faster.
 Initial weights: He, Zhang, Ren and Sun, 2015, arXiv 1502.01852. Group normalization: Wu and He,
 2018, arXiv 1803.08494; with one group it is layer normalization (Ba, Kiros and Hinton, 2016,
-arXiv 1607.06450).
+arXiv 1607.06450). Dropout: Srivastava et al., 2014, JMLR 15, pages 1929-1958.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from noiseproof.types import Model, Params
 
 Layer = dict[str, Float[Array, "..."]]
+
+AfterLayer: TypeAlias = Callable[[Float[Array, "batch ..."], int], Float[Array, "batch ..."]]
+"""`(features, layer) -> features`: what is done to the output of each hidden layer."""
 
 NUM_GROUPS = {"layer": 1, "group": 4}
 """Groups of features that share a mean and a variance, by the name of the norm."""
@@ -172,3 +178,46 @@ def standardize(
     mean = grouped.mean(axis=(1, 3), keepdims=True)
     variance = grouped.var(axis=(1, 3), keepdims=True)
     return ((grouped - mean) * jax.lax.rsqrt(variance + NORM_EPSILON)).reshape(features.shape)
+
+
+def keep_all(features: Float[Array, "batch *space size"], _layer: int) -> Float[Array, "..."]:
+    """Features as they are: the forward pass without dropout."""
+    return features
+
+
+def dropout(rate: float | Scalar, key: PRNGKeyArray) -> AfterLayer:
+    """Leaves out each feature by a chance of `rate`, in [0, 1), and scales up the others."""
+
+    def drop(features: Float[Array, "batch *space size"], layer: int) -> Float[Array, "..."]:
+        kept = jax.random.bernoulli(jax.random.fold_in(key, layer), 1.0 - rate, features.shape)
+        return jnp.where(kept, features / (1.0 - rate), 0.0)
+
+    return drop
+
+
+def classifier(
+    init: Callable[[PRNGKeyArray], Params],
+    forward: Callable[[Params, Float[Array, "batch height width channels"], AfterLayer], Any],
+) -> Model:
+    """A model of its initial weights and its forward pass, which is run with and without dropout.
+
+    Args:
+        init: `key -> params`.
+        forward: `(params, images, after) -> logits`, where `after` is applied to the output of
+            each hidden layer.
+    """
+
+    def apply(
+        params: Params, images: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch classes"]:
+        return forward(params, images, keep_all)
+
+    def apply_dropout(
+        params: Params,
+        images: Float[Array, "batch height width channels"],
+        rate: float | Scalar,
+        key: PRNGKeyArray,
+    ) -> Float[Array, "batch classes"]:
+        return forward(params, images, dropout(rate, key))
+
+    return Model(init, apply, apply_dropout)

@@ -7,10 +7,12 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from noiseproof.models.layers import (
+    AfterLayer,
     check_image_shape,
     check_images,
     check_num_classes,
     check_sizes,
+    classifier,
     dense,
     init_layers,
 )
@@ -46,14 +48,14 @@ def mlp(
     def init(key: PRNGKeyArray) -> Params:
         return init_layers(list(pairwise(sizes)), norm, key)
 
-    def apply(
-        params: Params, images: Float[Array, "batch height width channels"]
+    def forward(
+        params: Params, images: Float[Array, "batch height width channels"], after: AfterLayer
     ) -> Float[Array, "batch classes"]:
         check_images(images, image_shape)
         *hidden, readout = params
         features = images.reshape(images.shape[0], -1)
-        for layer in hidden:
-            features = jax.nn.relu(dense(layer, features, norm))
+        for index, layer in enumerate(hidden):
+            features = after(jax.nn.relu(dense(layer, features, norm)), index)
         return dense(readout, features)
 
-    return Model(init, apply)
+    return classifier(init, forward)
