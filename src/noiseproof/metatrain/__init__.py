@@ -4,7 +4,9 @@ from noiseproof.metatrain.antithetic import Objective
 from noiseproof.metatrain.backprop import full_backprop, truncated_backprop
 from noiseproof.metatrain.es import es
 from noiseproof.metatrain.gpes import nres, pes
+from noiseproof.metatrain.joint import joint_estimator, joint_objective
 from noiseproof.metatrain.mixed import mixed
+from noiseproof.metatrain.reparametrized import reparametrized
 from noiseproof.metatrain.run_lengths import RUN_LENGTHS
 from noiseproof.metatrain.tes import tes
 
@@ -25,9 +27,12 @@ __all__ = [
     "Objective",
     "es",
     "full_backprop",
+    "joint_estimator",
+    "joint_objective",
     "mixed",
     "nres",
     "pes",
+    "reparametrized",
     "tes",
     "truncated_backprop",
 ]

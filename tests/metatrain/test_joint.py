@@ -1,0 +1,184 @@
+"""Several tasks at once: quadratics of two and of three dimensions, under one learned rate."""
+
+import functools
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from noiseproof import inner_loop
+from noiseproof.metatrain import Objective, joint_estimator, joint_objective, pes
+from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.metatrain.joint import joint_task, mean_estimate
+from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
+from noiseproof.tasks.quadratic import QuadraticData, quadratic
+from noiseproof.types import LearnedOptimizer, MetaEstimate
+
+# Compiling takes most of these tests' time, and half of it is spent on speed they do not need.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def clipped_descent() -> LearnedOptimizer:
+    """Gradient descent with a learned rate; clipping by norm couples all tensors that it sees."""
+
+    def optimizer(theta, _num_steps, _layout):
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(jnp.exp(theta["log_rate"])))
+
+    return LearnedOptimizer(lambda _key: {"log_rate": jnp.log(jnp.array(0.01))}, optimizer)
+
+
+def objective_of(num_dimensions: int, *, noise_std: float = 0.0) -> Objective:
+    task = quadratic(num_dimensions=num_dimensions, noise_std=noise_std)
+    return Objective(task, clipped_descent(), None, num_steps=8, max_loss=1e9)
+
+
+NOISY = [objective_of(2, noise_std=1.0), objective_of(3, noise_std=1.0)]
+DATA = (
+    QuadraticData(jnp.ones(2), jnp.array([1.0, 2.0])),
+    QuadraticData(-jnp.ones(3), jnp.array([3.0, 0.0, -1.0])),
+)
+THETA = {"log_rate": jnp.array(-2.0)}
+WEIGHTS = [1.0, 3.0]
+ESTIMATORS = [
+    pes(one, truncation=4, num_pairs=number, std=0.1)
+    for one, number in zip(NOISY, (3, 5), strict=True)
+]
+JOINT = joint_estimator(ESTIMATORS, weights=WEIGHTS)
+
+
+def test_the_gradient_is_the_weighted_mean_of_the_single_ones() -> None:
+    """Over two estimates, so that every state comes back to its own task."""
+    joint, *alone = [(jit(one.init), jit(one.estimate)) for one in (JOINT, *ESTIMATORS)]
+    state = joint[0](THETA, DATA, jax.random.key(0))
+    keys = jax.random.split(jax.random.key(0), 2)
+    singles = [init(THETA, *rest) for (init, _), *rest in zip(alone, DATA, keys, strict=True)]
+    for step in (1, 2):
+        found, state = joint[1](THETA, state, DATA, jax.random.key(step))
+        keys = jax.random.split(jax.random.key(step), 2)
+        parts = zip(alone, singles, DATA, keys, strict=True)
+        own = [estimate(THETA, *rest) for (_, estimate), *rest in parts]
+        singles = [after for _, after in own]
+        for read in (lambda one: one.gradient["log_rate"], lambda one: one.meta_loss):
+            expected = 0.25 * read(own[0][0]) + 0.75 * read(own[1][0])
+            assert float(read(found)) == pytest.approx(float(expected), rel=1e-5)
+            assert float(read(own[0][0])) != pytest.approx(float(read(own[1][0])), rel=0.01)
+    assert JOINT.num_inner_steps == 2 * 4 * (3 + 5)
+
+
+def estimate_of(gradient, meta_loss, ratio, diverged_share) -> MetaEstimate:
+    return MetaEstimate(
+        {"a": jnp.array(gradient)}, *map(jnp.array, (meta_loss, ratio, diverged_share))
+    )
+
+
+def test_signal_and_noise_of_independent_estimates_add_up() -> None:
+    """Gradients of (1.5, 0) ± 1 and (0, 2) ± 2 in their shares: (1.5, 2) ± √5."""
+    found = mean_estimate(
+        [estimate_of([3.0, 0.0], 1.0, 1.5, 0.0), estimate_of([0.0, 4.0], 3.0, 1.0, 0.5)],
+        [0.5, 0.5],
+    )
+    np.testing.assert_allclose(found.gradient["a"], [1.5, 2.0])
+    assert float(found.signal_to_noise) == pytest.approx(2.5 / math.sqrt(5), rel=1e-5)
+    assert float(found.meta_loss) == pytest.approx(2.0)
+    assert float(found.diverged_share) == pytest.approx(0.25)
+
+
+def test_a_task_that_diverged_spoils_nothing() -> None:
+    nothing = estimate_of([0.0, 0.0], math.nan, math.nan, 1.0)
+    found = mean_estimate([nothing, estimate_of([0.0, 4.0], 3.0, 1.0, 0.0)], [0.75, 0.25])
+    np.testing.assert_allclose(found.gradient["a"], [0.0, 1.0])
+    assert float(found.meta_loss) == pytest.approx(3.0)
+    assert float(found.diverged_share) == pytest.approx(0.5)
+    assert math.isnan(float(found.signal_to_noise))
+    assert math.isnan(float(mean_estimate([nothing], [1.0]).meta_loss))
+
+
+def test_tasks_that_are_scored_together_are_trained_as_if_alone() -> None:
+    """Catches a rule that sees the tensors of another task, and a loss that is not the mean."""
+    alone = [
+        one._replace(
+            task=one.task._replace(init=lambda _key, size=size: {"weight": jnp.zeros(size)})
+        )
+        for one, size in zip(map(objective_of, (2, 3)), (2, 3), strict=True)
+    ]
+
+    def train(objective, data):
+        recipe, key = recipe_of(objective, THETA), jax.random.key(0)
+        return inner_loop.train(objective.task, recipe, data, 8, key, scored_share=0.5)
+
+    runs = [train(one, data) for one, data in zip(alone, DATA, strict=True)]
+    together = train(joint_objective(alone, weights=WEIGHTS), DATA)
+    for params, run in zip(together.params, runs, strict=True):
+        np.testing.assert_allclose(params["weight"], run.params["weight"], rtol=1e-5)
+    expected = 0.25 * runs[0].meta_loss + 0.75 * runs[1].meta_loss
+    assert float(together.meta_loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_every_task_has_draws_of_its_own() -> None:
+    task = quadratic(num_dimensions=2, noise_std=1.0)._replace(
+        refresh=lambda _data, key: jax.random.normal(key)
+    )
+    both = joint_task([task, task], [0.5, 0.5])
+    first, second = both.init(jax.random.key(0))
+    assert not np.allclose(first["weight"], second["weight"])
+    first, second = both.refresh((None, None), jax.random.key(0))
+    assert float(first) != float(second)
+
+
+def train_jointly(folder: Path, *, stop_after: int = 1000) -> OuterState:
+    steps = []
+    return meta_train(
+        joint_objective(NOISY, weights=WEIGHTS),
+        JOINT,
+        Plan(num_outer_steps=20, learning_rate=0.2, select_every=10, checkpoint_every=3),
+        DATA,
+        DATA,
+        jax.random.key(0),
+        folder=folder,
+        resume=True,
+        on_metrics=steps.append,
+        should_stop=lambda: len(steps) + 1 >= stop_after,
+    )
+
+
+def test_meta_training_on_both_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
+    whole = train_jointly(tmp_path / "whole")
+    assert float(whole.best_theta["log_rate"]) > math.log(0.02)
+    with pytest.raises(KeyboardInterrupt):
+        train_jointly(tmp_path / "parts", stop_after=7)
+    parts = train_jointly(tmp_path / "parts")
+    for name in ("theta", "best_select_loss", "estimator_state"):
+        first, second = (jax.tree.leaves(getattr(state, name)) for state in (whole, parts))
+        for one, other in zip(first, second, strict=True):
+            if jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
+                one, other = jax.random.key_data(one), jax.random.key_data(other)
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("joint", [joint_estimator, joint_objective])
+@pytest.mark.parametrize(
+    ("number", "weights", "message"),
+    [
+        (0, [], "needs at least one task, got none"),
+        (2, [1.0], "must be 2 weights of tasks, got 1"),
+        (2, [1.0, 0.0], r"Weights of tasks must be positive, got \[1\.0, 0\.0\]"),
+        (2, [1.0, math.nan], r"Weights of tasks must be positive, got \[1\.0, nan\]"),
+        (1, [math.inf], r"Weights of tasks must be positive, got \[inf\]"),
+    ],
+)
+def test_bad_weights(joint, number, weights, message) -> None:
+    parts = ESTIMATORS if joint is joint_estimator else NOISY
+    with pytest.raises(ValueError, match=message):
+        joint(parts[:number], weights=weights)
+
+
+def test_tasks_that_are_scored_together_have_one_length() -> None:
+    objectives = [NOISY[0], NOISY[1]._replace(num_steps=16)]
+    with pytest.raises(
+        ValueError, match=r"num_steps must be the same for all tasks, got \[8, 16\]"
+    ):
+        joint_objective(objectives, weights=WEIGHTS)
