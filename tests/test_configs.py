@@ -10,6 +10,7 @@ from noiseproof.configs import (
     default_config,
     load_preset,
     preset_names,
+    with_settings,
 )
 
 
@@ -36,6 +37,36 @@ def test_settings_lie_over_the_preset() -> None:
     assert config.evaluation.strengths == (0.5, 1.0)
     assert config.rule.options == {"schedule": "learned"}
     assert config.outer.clip is True
+
+
+def test_another_name_drops_what_belonged_to_the_old_one() -> None:
+    settings = ["model.options.channels=[8]", "model.name=convnet", "data.name=digits"]
+    config = load_preset("gaussian-fashion-mlp", settings)
+    assert config.model.options == {"channels": [8]}
+    assert config.data.image_size == 0
+    same = load_preset("gaussian-fashion-mlp", ["model.name=mlp", "estimator.name=pes"])
+    assert same.model.options == {"hidden_sizes": [32]}
+    assert same.estimator.truncation == 50
+
+
+def test_a_scale_lies_between_preset_and_settings() -> None:
+    small = load_preset("spectral-cifar-convnet")
+    large = load_preset("spectral-cifar-convnet", ["inner.num_steps=3000", "scale=gpu"])
+    assert (small.scale, large.scale) == ("", "gpu")
+    assert large.inner.num_steps == 3000
+    assert large.model.options["channels"] > small.model.options["channels"]
+    assert large.outer == small.outer
+    # What a card keeps is laid under settings again, its scale already in it.
+    assert with_settings(as_dict(large), [], "card") == large
+    with pytest.raises(ValueError, match=r"scale must be one of gpu in .*convnet, got huge"):
+        load_preset("spectral-cifar-convnet", ["scale=huge"])
+    with pytest.raises(ValueError, match="scale must be one of - in settings, got gpu"):
+        default_config(["scale=gpu"])
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if "digits" not in name])
+def test_a_scale_of_every_preset_loads(name: str) -> None:
+    assert load_preset(name, ["scale=gpu"]).inner.num_steps >= 2000
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ arguments. An unknown key, a wrong type or an unknown preset is one `ValueError`
 place and what is allowed.
 """
 
+import copy
 import dataclasses
 import inspect
 import tomllib
@@ -13,6 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
+
+NAMED = (["data"], ["model"], ["rule"])
+"""Sections whose other values belong to the one that is named."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +45,58 @@ class InnerConfig:
 
 @dataclass(frozen=True)
 class OuterConfig:
-    """The outer loss: Gaussian noise of one scale, mixed with clean images.
+    """The outer loss: a mixture of corrupted and clean images.
 
     Attributes:
-        std: Standard deviation of the noise, in units of the pixel range.
+        kind: A key of `tasks.outer_losses.OUTER_LOSSES`, each of which takes what it has of these.
+        std: Standard deviation of `gaussian` noise, in units of the pixel range.
+        std_low: Least standard deviation of `spectral` noise.
+        std_high: Greatest.
+        exponent_low: Least exponent of its spectrum.
+        exponent_high: Greatest.
+        num_bands: Parts that its exponents are cut into, a component each.
         clip: Whether noisy pixels are clipped to [0, 1].
         clean_weight: Share of clean images in the loss, 0 to 1.
+        warp_weight: Share of smoothly warped images, 0 to 1.
+        warp_std: Standard deviation of their displacements, as a share of the image side.
+        balance: A key of `tasks.meta_losses.BALANCES`: how components become one loss.
+        references: Loss that each component's is taken relative to, by its name; for none or all.
         batch_size: Images of one evaluation.
         pool_size: Images that are corrupted afresh each outer step.
         last_share: The last share of a run that the outer loss is a mean over, in (0, 1].
         loss_interval: Inner steps between two evaluations.
     """
 
+    kind: str = "gaussian"
     std: float = 0.5
+    std_low: float = 0.05
+    std_high: float = 0.3
+    exponent_low: float = 0.0
+    exponent_high: float = 3.0
+    num_bands: int = 3
     clip: bool = False
     clean_weight: float = 0.0
+    warp_weight: float = 0.0
+    warp_std: float = 0.05
+    balance: str = "mean"
+    references: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 64
     pool_size: int = 2048
     last_share: float = 1.0
     loss_interval: int = 10
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Which named corruptions are meta-trained on, and which are held out.
+
+    Attributes:
+        held_out: A key of `corruptions.SPLITS`; empty where none is meta-trained on.
+        left_out: Families that are not meta-trained on either, to develop rules on.
+    """
+
+    held_out: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,18 +163,20 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """An experiment."""
+    """An experiment; `scale` names what of a preset's `scales` is laid over it."""
 
     experiment: str = "gaussian"
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     inner: InnerConfig = InnerConfig()
     outer: OuterConfig = OuterConfig()
+    split: SplitConfig = SplitConfig()
     rule: RuleConfig = RuleConfig()
     estimator: EstimatorConfig = EstimatorConfig()
     meta: MetaConfig = MetaConfig()
     tuning: TuningConfig = TuningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    scale: str = ""
 
 
 def preset_names() -> list[str]:
@@ -168,14 +207,50 @@ def default_config(settings: Sequence[str]) -> Config:
 
 
 def with_settings(values: dict[str, Any], settings: Sequence[str], place: str) -> Config:
-    """A config from nested values with settings laid over them; `place` is for messages."""
-    for setting in settings:
+    """A config from nested values with settings laid over them; `place` is for messages.
+
+    The scale is laid over first, then names, then all else, in whatever order they come.
+    """
+    values = copy.deepcopy(values)
+    scales = values.pop("scales", {})
+    for setting in sorted(settings, key=precedence):
         apply_setting(values, setting)
+        if precedence(setting) == 0:
+            lay_over(values, scale_of(scales, values["scale"], place))
     return build(Config, values, place)
 
 
+def precedence(setting: str) -> int:
+    """0 for the scale, 1 for the name of a section, 2 for all else."""
+    place = setting.partition("=")[0].strip()
+    return 0 if place == "scale" else 2 - place.endswith(".name")
+
+
+def scale_of(scales: Mapping[str, Any], name: str, place: str) -> Mapping[str, Any]:
+    """The values of a scale, of those that a preset has.
+
+    Raises:
+        ValueError: It has no such scale.
+    """
+    if name not in scales:
+        raise ValueError(f"scale must be one of {', '.join(scales) or '-'} in {place}, got {name}.")
+    return scales[name]
+
+
+def lay_over(values: dict[str, Any], above: Mapping[str, Any]) -> None:
+    """Lays nested values over others; what they do not name stays."""
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(values.get(key), dict):
+            lay_over(values[key], value)
+        else:
+            values[key] = value
+
+
 def apply_setting(values: dict[str, Any], setting: str) -> None:
-    """Lays one `section.key=value` over nested values; the value is TOML, or else a bare text."""
+    """Lays one `section.key=value` over nested values; the value is TOML, or else a bare text.
+
+    Another name of a `NAMED` section drops the section's other values, which were the old one's.
+    """
     place, equals, text = setting.partition("=")
     *sections, key = place.strip().split(".")
     if not equals or not all((*sections, key)):
@@ -185,9 +260,12 @@ def apply_setting(values: dict[str, Any], setting: str) -> None:
         if not isinstance(values, dict):
             raise ValueError(f"{section} is no section, in the setting {setting}.")
     try:
-        values[key] = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        values[key] = text.strip()
+        value = text.strip()
+    if key == "name" and sections in NAMED and value != values.get(key):
+        values.clear()
+    values[key] = value
 
 
 def build(kind: Any, values: Mapping[str, Any], place: str) -> Any:

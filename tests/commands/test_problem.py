@@ -3,8 +3,9 @@
 import jax
 import pytest
 
-from noiseproof.commands.problem import build_estimator
+from noiseproof.commands.problem import build_estimator, build_outer_loss, corruption_split
 from noiseproof.configs import default_config
+from noiseproof.corruptions.families import FAMILIES, SPLITS
 from noiseproof.metatrain import ESTIMATORS, Objective
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.quadratic import quadratic
@@ -55,3 +56,44 @@ def test_run_lengths_reach_the_estimator() -> None:
 def test_unknown_run_lengths(setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_estimator(default_config([setting, "estimator.truncation=5"]), OBJECTIVE)
+
+
+FAMILIES_SETTINGS = ["outer.kind=families", "split.held_out=fold_1"]
+
+
+def test_an_outer_loss_takes_the_settings_that_it_has() -> None:
+    gaussian = build_outer_loss(default_config(["outer.std=0.2", "outer.std_low=9"]), 1)
+    assert gaussian.words == "gaussian_noise std 0.2"
+    spectral = build_outer_loss(default_config(["outer.kind=spectral", "outer.num_bands=2"]), 1)
+    assert len(spectral.components) == 2
+    assert build_outer_loss(default_config(["outer.kind=clean"]), 1).words == "clean images"
+
+
+def test_families_are_those_of_the_fold_that_make_sense_on_the_images() -> None:
+    config = default_config(FAMILIES_SETTINGS)
+    assert build_outer_loss(config, 3).seen == SPLITS["fold_1"].meta_train
+    assert set(SPLITS["fold_1"].meta_train) - set(build_outer_loss(config, 1).seen) == {"saturate"}
+
+
+def test_a_family_left_out_is_on_neither_side() -> None:
+    split = corruption_split(default_config([*FAMILIES_SETTINGS, 'split.left_out=["weather"]']))
+    assert split.held_out == SPLITS["fold_1"].held_out
+    assert set(split.meta_train) == set(SPLITS["fold_1"].meta_train) - set(FAMILIES["weather"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["outer.kind=loud"], "loud must be one of clean, gaussian, spectral, families"),
+        (["outer.kind=families"], "needs a split: set split.held_out"),
+        (["split.held_out=fold_9"], "split.held_out must be one of without_noise, .*got fold_9"),
+        (
+            [*FAMILIES_SETTINGS, 'split.left_out=["blur"]'],
+            "split.left_out must be among photometric, weather, .*got blur",
+        ),
+        (["outer.clean_weight=2"], "outer.clean_weight must lie in"),
+    ],
+)
+def test_bad_outer_losses_are_named(settings: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_outer_loss(default_config(settings), 1)

@@ -94,3 +94,24 @@ def test_elastic_displacements_are_smooth_fields_of_their_strength():
     assert abs(shift.std() / expected - 1) < 4 / np.sqrt(34)
     steps = np.abs(np.diff(shift, axis=0)).mean()
     assert steps < 0.5 * np.abs(shift).mean()
+
+
+def test_a_random_warp_moves_by_its_std_and_smoothly():
+    """A ramp tells how far each pixel was moved down; the field's variance is known on average.
+
+    A steep field is mostly one number, so that the square of an image has a relative variance of
+    2 at most. Pixels that were moved beyond the border see black and are left out by the middle.
+    """
+    ramp = jnp.broadcast_to(jnp.arange(32.0)[:, None, None] + 1.0, (32, 32, 1))
+    transform = geometric.random_warp(exponents=(2.0, 3.0), std=1 / 32)
+    warped = jax.vmap(lambda key: transform(ramp, key))(jax.random.split(KEY, 200))
+    moved = np.asarray(warped - ramp)[:, 8:24, 8:24, 0]
+    assert abs((moved**2).mean() - 1.0) < 4 * np.sqrt(2 / 200)
+    assert (np.diff(moved, axis=1) ** 2).mean() < 0.1
+
+
+def test_warps_need_ranges_in_order():
+    with pytest.raises(ValueError, match=r"exponents must rise from 0 or more, got 3.0 to 2.0"):
+        geometric.random_warp(exponents=(3.0, 2.0), std=0.1)
+    with pytest.raises(ValueError, match=r"std must not be negative, got -0.1"):
+        geometric.random_warp(exponents=(2.0, 3.0), std=-0.1)

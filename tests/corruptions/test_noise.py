@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from noiseproof.corruptions import corrupt, gaussian_noise, spectral_noise
+from noiseproof.corruptions.noise import random_spectral_noise
 
 GREY = jnp.full((200, 16, 16, 3), 0.5, jnp.float32)
 KEY = jax.random.key(0)
@@ -75,3 +76,22 @@ def test_a_negative_std_is_refused():
         gaussian_noise(std=-0.1)
     with pytest.raises(ValueError, match=r"std must not be negative, got -0\.1\."):
         spectral_noise(exponent=1.0, std=-0.1)
+
+
+def test_a_random_spectrum_draws_how_much_channels_share():
+    """The correlation of two channels is the share drawn: even from 0 to 1, so 1/2 on average.
+
+    The std over images of a correlation of 256 pixels is at most that of the shares, 0.29, and
+    1/16 of the pixels' luck.
+    """
+    transform = random_spectral_noise(exponents=(0.0, 0.0), stds=(0.1, 0.1))
+    noise = np.asarray(jax.vmap(transform)(GREY, jax.random.split(KEY, 200))) - 0.5
+    flat = noise.reshape(200, -1, 3)
+    found = np.array([np.corrcoef(one[:, 0], one[:, 1])[0, 1] for one in flat])
+    assert abs(found.mean() - 0.5) < 4 * np.sqrt((1 / 12 + 1 / 256) / 200)
+    assert found.min() < 0.2
+    assert found.max() > 0.8
+    assert abs(noise.std() - 0.1) < 4 * 0.1 / np.sqrt(200 * 256)
+    clipped = random_spectral_noise(exponents=(0.0, 3.0), stds=(1.0, 1.0), clip=True)(GREY[0], KEY)
+    assert clipped.min() >= 0
+    assert clipped.max() <= 1

@@ -114,18 +114,56 @@ def test_components_have_their_shares_of_the_pool():
     np.testing.assert_allclose(np.sort(moved), [0] * 16 + [50] * 48, atol=1e-3)
 
 
-def test_the_meta_loss_is_the_weighted_mean_of_its_components():
-    """Images of the other component are unknown, so that the loss is their share times ln 10.
+MIXED = [Component(1.0, shifted(-100)), Component(3.0, clean)]
+"""Images of the first are unknown to a model of the outer split, those of the second known."""
 
-    With 4,096 draws the share is off by four standard errors, √(3/16 / draws), at most.
-    """
-    task = build(
-        outer_batch_size=4096,
-        components=[Component(1.0, shifted(-100)), Component(3.0, clean)],
+
+@pytest.mark.parametrize("num_images", [4, 16, 18])
+def test_the_meta_loss_is_the_weighted_mean_of_its_components(num_images):
+    """Exactly, in any batch: 18 images are 4 and 14, not a quarter, and yet count as one."""
+    task = build(outer_batch_size=num_images, components=MIXED)
+    data = task.refresh(DATA, KEY)
+    expected = np.log(NUM_CLASSES) / 4
+    assert float(task.meta_loss(OUTER, data, KEY)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_worst_component_may_rule():
+    task = build(components=MIXED, balance="worst")
+    assert float(task.meta_loss(OUTER, task.refresh(DATA, KEY), KEY)) == UNKNOWN
+
+
+def test_losses_count_relative_to_their_references():
+    """The mean reference is 1/4 · 1 + 3/4 · 5 = 4: the loss of the first counts fourfold."""
+    mixture = [MIXED[0], MIXED[1]._replace(reference=5.0)]
+    task = build(components=mixture)
+    loss = float(task.meta_loss(OUTER, task.refresh(DATA, KEY), KEY))
+    assert loss == pytest.approx(np.log(NUM_CLASSES), rel=1e-4)
+
+
+def test_batches_are_drawn_from_the_whole_stretch_of_a_component():
+    """All 64 images of the pool come up in 200 batches; one is missed with chance 64 · e^-50."""
+    seen = set()
+
+    def remember(images):
+        seen.update(np.asarray(images[:, 0, 0, 0]).tolist())
+
+    def apply(params, images):
+        jax.debug.callback(remember, images)
+        return jnp.zeros((len(images), NUM_CLASSES))
+
+    def numbered(image, key):
+        return jnp.full_like(image, jax.random.uniform(key))
+
+    mixture = [Component(1.0, numbered), Component(3.0, numbered)]
+    model = Model(lambda _key: (), apply)
+    task = image_classification(
+        model, batch_size=4, outer_batch_size=16, components=mixture, pool_size=64
     )
     data = task.refresh(DATA, KEY)
-    share = float(task.meta_loss(OUTER, data, KEY)) / np.log(NUM_CLASSES)
-    assert share == pytest.approx(0.25, abs=4 * (3 / 16 / 4096) ** 0.5)
+    for key in jax.random.split(KEY, 200):
+        task.meta_loss((), data, key)
+    jax.effects_barrier()
+    assert seen == set(np.asarray(data.pool.images[:, 0, 0, 0]).tolist())
 
 
 def test_every_image_of_the_pool_has_a_draw_of_its_own():
@@ -154,6 +192,11 @@ def test_mixtures_are_checked_where_the_task_is_built():
         build(components=[])
     with pytest.raises(ValueError, match="pool_size must be at least 1, got 0"):
         build(pool_size=0)
+
+
+def test_an_unknown_balance():
+    with pytest.raises(ValueError, match="balance must be one of mean, worst, got best"):
+        build(balance="best")
 
 
 def test_batches_are_drawn_evenly_and_with_replacement():

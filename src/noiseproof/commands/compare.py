@@ -9,7 +9,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 from rich.console import Console
 
-from noiseproof.commands.problem import Problem, outer_loss_words
+from noiseproof.commands.problem import Problem
 from noiseproof.configs import Config, as_dict
 from noiseproof.corruptions.noise import gaussian_noise
 from noiseproof.evaluate.comparison import compare, held_out_improved
@@ -137,7 +137,7 @@ def run_comparison(
 
 
 def _learned_contestants(comparison: Comparison, problem: Problem) -> list[Contestant]:
-    name, words = comparison.config.rule.name, outer_loss_words(comparison.config)
+    name, words = comparison.config.rule.name, problem.outer_loss.words
     learned = recipe_of(problem.objective, comparison.theta)
     initial = recipe_of(problem.objective, comparison.initial_theta)
     return [
@@ -167,7 +167,7 @@ def _rival_contestants(
         console.print(f"{name}: {values}  select loss {tuned.select_loss:.4f}", soft_wrap=True)
         recipe = RIVALS[name].recipe(tuned.values, config.inner.num_steps)
         contestants.append(
-            Contestant(name, "hand", outer_loss_words(config), tuned.num_trials, recipe)
+            Contestant(name, "hand", problem.outer_loss.words, tuned.num_trials, recipe)
         )
     return contestants
 

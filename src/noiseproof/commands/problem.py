@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from noiseproof.configs import Config, build_component
-from noiseproof.corruptions.noise import gaussian_noise
+from noiseproof.corruptions.families import FAMILY_OF, SPLITS, Split, for_channels
 from noiseproof.data import Dataset, image_shape, load_dataset
 from noiseproof.metatrain import ESTIMATORS, RUN_LENGTHS, Objective
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.meta_losses import Component, clean
+from noiseproof.tasks.outer_losses import OUTER_LOSSES, OuterLoss, relative_to
 from noiseproof.types import Batch, GradientEstimator, Model
 
 
@@ -30,6 +30,7 @@ class Problem(NamedTuple):
         objective: The task, the learned rule and what it is meta-trained on.
         data: The task's data with the outer split.
         select_data: The task's data with the select split in its place.
+        outer_loss: What theta is meta-trained and every rival is tuned on.
     """
 
     dataset: Dataset
@@ -37,6 +38,7 @@ class Problem(NamedTuple):
     objective: Objective
     data: TaskData
     select_data: TaskData
+    outer_loss: OuterLoss
 
 
 def build_problem(config: Config, data_dir: Path | None) -> Problem:
@@ -56,12 +58,14 @@ def build_problem(config: Config, data_dir: Path | None) -> Problem:
         image_shape=shape,
         num_classes=dataset.num_classes,
     )
+    outer_loss = build_outer_loss(config, shape[2])
     task = image_classification(
         model,
         batch_size=config.inner.batch_size,
         outer_batch_size=config.outer.batch_size,
-        components=components(config),
+        components=outer_loss.components,
         pool_size=config.outer.pool_size,
+        balance=config.outer.balance,
     )
     params = jax.eval_shape(model.init, jax.random.key(0))
     objective = Objective(
@@ -74,17 +78,41 @@ def build_problem(config: Config, data_dir: Path | None) -> Problem:
         max_loss=1.5 * math.log(dataset.num_classes),
     )
     train, outer, select = (on_device(split) for split in dataset[2:5])
-    return Problem(dataset, model, objective, TaskData(train, outer), TaskData(train, select))
+    data, select_data = TaskData(train, outer), TaskData(train, select)
+    return Problem(dataset, model, objective, data, select_data, outer_loss)
 
 
-def components(config: Config) -> list[Component]:
-    """The mixture that the outer loss is a mean over."""
-    share = config.outer.clean_weight
-    if not 0.0 <= share <= 1.0:
-        raise ValueError(f"outer.clean_weight must lie in [0, 1], got {share}.")
-    noisy = gaussian_noise(std=config.outer.std, clip=config.outer.clip)
-    mixture = [Component(1.0 - share, noisy), Component(share, clean)]
-    return [component for component in mixture if component.weight > 0]
+def build_outer_loss(config: Config, num_channels: int) -> OuterLoss:
+    """What theta is meta-trained and every rival is tuned on.
+
+    Raises:
+        ValueError: The kind or the split is unknown, or a setting is out of range.
+    """
+    settings = dataclasses.asdict(config.outer)
+    settings["names"] = for_channels(corruption_split(config).meta_train, num_channels)
+    kind = settings.pop("kind")
+    known = inspect.signature(OUTER_LOSSES[kind]).parameters if kind in OUTER_LOSSES else {}
+    options = {key: value for key, value in settings.items() if key in known}
+    return relative_to(build_component(OUTER_LOSSES, kind, options), config.outer.references)
+
+
+def corruption_split(config: Config) -> Split:
+    """The named corruptions that are meta-trained on, and those that are held out.
+
+    Raises:
+        ValueError: There is no such split, or a family left out is not meta-trained on.
+    """
+    name, left_out = config.split.held_out, config.split.left_out
+    if not name:
+        return Split((), tuple(FAMILY_OF))
+    if name not in SPLITS:
+        raise ValueError(f"split.held_out must be one of {', '.join(SPLITS)}, got {name}.")
+    seen = dict.fromkeys(FAMILY_OF[corruption] for corruption in SPLITS[name].meta_train)
+    for family in left_out:
+        if family not in seen:
+            raise ValueError(f"split.left_out must be among {', '.join(seen)}, got {family}.")
+    kept = (name for name in SPLITS[name].meta_train if FAMILY_OF[name] not in left_out)
+    return SPLITS[name]._replace(meta_train=tuple(kept))
 
 
 def build_estimator(config: Config, objective: Objective) -> GradientEstimator:
@@ -106,10 +134,3 @@ def build_estimator(config: Config, objective: Objective) -> GradientEstimator:
 def on_device(split: Batch) -> Batch:
     """A split as arrays on the device, images in uint8."""
     return Batch(jnp.asarray(split.images), jnp.asarray(split.labels))
-
-
-def outer_loss_words(config: Config) -> str:
-    """The outer loss in words, for records: what theta and all rivals are tuned on."""
-    words = f"gaussian_noise std {config.outer.std:g}"
-    share = config.outer.clean_weight
-    return f"{words} ({share:.0%} clean)" if share else words

@@ -21,7 +21,7 @@ from noiseproof.commands.compare import (
     run_comparison,
 )
 from noiseproof.commands.folder import claim
-from noiseproof.commands.problem import Problem, build_estimator, build_problem, outer_loss_words
+from noiseproof.commands.problem import Problem, build_estimator, build_problem
 from noiseproof.commands.progress import meta_training_progress
 from noiseproof.configs import Config, as_dict
 from noiseproof.data import image_shape
@@ -126,7 +126,7 @@ def card(
     return {
         "rule": config.rule.name,
         "options": config.rule.options,
-        "meta_trained_on": outer_loss_words(config),
+        "meta_trained_on": problem.outer_loss.words,
         "task": {
             "dataset": problem.dataset.name,
             "image_shape": list(image_shape(problem.dataset)),

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from noiseproof.corruptions import sampling
+from noiseproof.corruptions.fields import spectral_field
 from noiseproof.corruptions.filters import gaussian_matrix
 from noiseproof.corruptions.severity import Constant
 from noiseproof.corruptions.warps import sample
-from noiseproof.types import Image
+from noiseproof.types import Image, ImageTransform
 
 
 def deform(
@@ -54,6 +55,36 @@ def deform(
     shifts = strength * side * jnp.einsum("kai,ja->kij", half, smooth[1])
     rows, columns = jnp.mgrid[:height, :width]
     return sample(turned, rows + shifts[0], columns + shifts[1], "symmetric")
+
+
+def random_warp(*, exponents: tuple[float, float], std: float) -> ImageTransform:
+    """Moves every pixel by a smooth random field: from ripples to mere translations.
+
+    The displacements are Gaussian fields of the amplitude spectrum frequency^-exponent.
+
+    Args:
+        exponents: Least and greatest exponent, of which every image draws its own, evenly.
+        std: Standard deviation of a displacement along one axis, as a share of the image side.
+
+    Raises:
+        ValueError: The range of exponents is not in order, or `std` is negative.
+    """
+    low, high = exponents
+    if not 0 <= low <= high:
+        raise ValueError(f"exponents must rise from 0 or more, got {low} to {high}.")
+    if not std >= 0:
+        raise ValueError(f"std must not be negative, got {std}.")
+
+    def transform(image: Image, key: PRNGKeyArray) -> Image:
+        height, width, _ = image.shape
+        exponent_key, *keys = jax.random.split(key, 3)
+        exponent = jax.random.uniform(exponent_key, minval=low, maxval=high)
+        size = std * max(height, width)
+        down, right = (size * spectral_field(exponent, height, width, one) for one in keys)
+        rows, columns = jnp.mgrid[:height, :width]
+        return sample(image, rows + down, columns + right, "zero")
+
+    return transform
 
 
 def translate(image: Image, key: PRNGKeyArray, *, share: Constant) -> Image:

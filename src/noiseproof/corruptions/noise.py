@@ -93,6 +93,41 @@ def spectral_noise(
     return transform
 
 
+def random_spectral_noise(
+    *, exponents: tuple[float, float], stds: tuple[float, float], clip: bool = False
+) -> ImageTransform:
+    """Gaussian noise of a random spectrum and scale: every image draws both, evenly.
+
+    Color channels draw, evenly too, how much of one field they share: from colored noise to
+    shifts of brightness.
+
+    Args:
+        exponents: Least and greatest exponent of the amplitude, as in `spectral_noise`.
+        stds: Least and greatest standard deviation, in units of the pixel range.
+        clip: Whether the result is clipped to [0, 1].
+
+    Raises:
+        ValueError: A range is not in order, or begins below zero.
+    """
+    for name, (low, high) in (("exponents", exponents), ("stds", stds)):
+        if not 0 <= low <= high:
+            raise ValueError(f"{name} must rise from 0 or more, got {low} to {high}.")
+
+    def transform(image: Image, key: PRNGKeyArray) -> Image:
+        height, width, channels = image.shape
+        draw_key, *keys = jax.random.split(key, 2 + (channels if channels > 1 else 0))
+        lows, highs = jnp.array((exponents, stds, (0.0, 1.0))).T
+        exponent, std, shared = jax.random.uniform(draw_key, (3,), minval=lows, maxval=highs)
+        common, *own = (spectral_field(exponent, height, width, one)[..., None] for one in keys)
+        if own:
+            fields = jnp.concatenate(own, axis=-1)
+            common = jnp.sqrt(shared) * common + jnp.sqrt(1 - shared) * fields
+        noisy = image + std * common
+        return noisy.clip(0.0, 1.0) if clip else noisy
+
+    return transform
+
+
 def _check_std(std: Constant) -> None:
     if not isinstance(std, Tracer) and not std >= 0:
         raise ValueError(f"std must not be negative, got {std}.")

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar, Shaped
 
-from noiseproof.tasks.meta_losses import Component, pool_sizes
+from noiseproof.tasks.meta_losses import BALANCES, Component, pool_sizes, scales, shares
 from noiseproof.types import Batch, Model, Params, Task
 
 
@@ -47,8 +48,13 @@ def draw_batch(split: Batch, batch_size: int, key: PRNGKeyArray) -> Batch:
 
 def cross_entropy(model: Model, params: Params, batch: Batch) -> Scalar:
     """Mean cross-entropy of a batch, in nats."""
+    return cross_entropies(model, params, batch).mean()
+
+
+def cross_entropies(model: Model, params: Params, batch: Batch) -> Float[Array, " batch"]:
+    """Cross-entropy of each image, in nats."""
     logits = model.apply(params, batch.images)
-    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
 
 
 def image_classification(
@@ -58,6 +64,7 @@ def image_classification(
     outer_batch_size: int,
     components: Sequence[Component],
     pool_size: int = 2048,
+    balance: str = "mean",
 ) -> Task:
     """A task whose data are `TaskData`.
 
@@ -65,16 +72,24 @@ def image_classification(
         model: The classifier.
         batch_size: Clean images of `data.inner` a training step.
         outer_batch_size: Images of the pool for one evaluation of the meta-loss.
-        components: The mixture that the meta-loss is a mean over, with its weights.
+        components: The mixture that the meta-loss is taken over, with its weights.
         pool_size: Images of `data.outer` that `refresh` corrupts.
+        balance: A key of `BALANCES`, how the losses of the components become one.
 
     Raises:
-        ValueError: A size is not positive, or the mixture is empty or badly weighted.
+        ValueError: A size is not positive or too small for the mixture, the balance is unknown,
+            or the mixture is empty or badly weighted.
     """
     for name, size in (("batch_size", batch_size), ("outer_batch_size", outer_batch_size)):
         if size < 1:
             raise ValueError(f"{name} must be positive, got {size}.")
+    if balance not in BALANCES:
+        raise ValueError(f"balance must be one of {', '.join(BALANCES)}, got {balance}.")
     sizes = pool_sizes(components, pool_size)
+    batch_sizes = pool_sizes(components, outer_batch_size, "outer_batch_size")
+    ends = np.cumsum(sizes)
+    # Every batch has each component's share of images, drawn from its own stretch of the pool.
+    first, behind = (np.repeat(place, batch_sizes) for place in (ends - sizes, ends))
 
     def loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
         return cross_entropy(model, params, draw_batch(data.inner, batch_size, key))
@@ -82,7 +97,11 @@ def image_classification(
     def meta_loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
         if data.pool is None:
             raise ValueError("The data have no pool yet: call task.refresh(data, key) first.")
-        return cross_entropy(model, params, draw_batch(data.pool, outer_batch_size, key))
+        index = jax.random.randint(key, (outer_batch_size,), first, behind)
+        batch = Batch(data.pool.images[index], data.pool.labels[index])
+        parts = jnp.split(cross_entropies(model, params, batch), np.cumsum(batch_sizes)[:-1])
+        losses = jnp.stack([part.mean() for part in parts])
+        return BALANCES[balance](losses * scales(components), shares(components))
 
     def refresh(data: TaskData, key: PRNGKeyArray) -> TaskData:
         draw_key, corrupt_key = jax.random.split(key)

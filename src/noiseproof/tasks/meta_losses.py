@@ -1,14 +1,17 @@
 """What the outer loss averages over: clean images, corrupted ones, or a weighted mixture.
 
-A mixture is the composition of a pool: a component of weight 1/4 makes a quarter of its images,
-so that a plain mean over the pool is the weighted mean.
+A mixture is the composition of a pool and of every batch from it: a component of weight 1/4 makes
+a quarter of the images. How the losses of the components become one number is a balance: their
+weighted mean, or the worst of them; losses may count relative to a reference, such as what the
+best rival reaches there, so that no component is served for being cheap.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from noiseproof.types import Image, ImageTransform
 
@@ -19,10 +22,14 @@ class Component(NamedTuple):
     Attributes:
         weight: Its share, relative to the other components; positive.
         transform: What is done to each image.
+        name: What it is called in records.
+        reference: Loss, in nats, that its own is taken relative to; equal ones change nothing.
     """
 
     weight: float
     transform: ImageTransform
+    name: str = ""
+    reference: float = 1.0
 
 
 def clean(image: Image, _key: PRNGKeyArray) -> Image:
@@ -30,18 +37,63 @@ def clean(image: Image, _key: PRNGKeyArray) -> Image:
     return image
 
 
-def pool_sizes(components: Sequence[Component], pool_size: int) -> tuple[int, ...]:
-    """How many images of the pool each component gets, in proportion to its weight.
+def pool_sizes(
+    components: Sequence[Component], num_images: int, what: str = "pool_size"
+) -> tuple[int, ...]:
+    """How many of so many images each component gets, in proportion to its weight.
+
+    Args:
+        components: The mixture.
+        num_images: Images in all.
+        what: The name of their number, for messages.
 
     Raises:
-        ValueError: No component, a weight that is not positive, or fewer images than components.
+        ValueError: No component, a weight or reference that is not positive, or a component that
+            would get no image.
     """
     if not components:
         raise ValueError("The outer loss needs at least one component, got none.")
+    for name in ("weight", "reference"):
+        values = [float(getattr(component, name)) for component in components]
+        if not (np.array(values) > 0).all():
+            raise ValueError(f"{name.title()}s of the outer loss must be positive, got {values}.")
+    if num_images < len(components):
+        raise ValueError(f"{what} must be at least {len(components)}, got {num_images}.")
+    ends = np.round(np.cumsum(shares(components)) * num_images).astype(int)
+    sizes = tuple(np.diff(ends, prepend=0).tolist())
+    if min(sizes) < 1:
+        raise ValueError(
+            f"{what} must give every component of the outer loss an image, got {num_images} for "
+            f"shares of {', '.join(f'{share:.3g}' for share in shares(components))}."
+        )
+    return sizes
+
+
+def shares(components: Sequence[Component]) -> Float[np.ndarray, " components"]:
+    """The weights, brought to a sum of 1."""
     weights = np.array([component.weight for component in components], dtype=float)
-    if not (weights > 0).all():
-        raise ValueError(f"Weights of the outer loss must be positive, got {weights.tolist()}.")
-    if pool_size < len(components):
-        raise ValueError(f"pool_size must be at least {len(components)}, got {pool_size}.")
-    ends = np.round(np.cumsum(weights) / weights.sum() * pool_size).astype(int)
-    return tuple(np.diff(ends, prepend=0).tolist())
+    return weights / weights.sum()
+
+
+def scales(components: Sequence[Component]) -> Float[np.ndarray, " components"]:
+    """What each loss is multiplied by: the mean reference over its own, so that nats stay nats."""
+    references = np.array([component.reference for component in components])
+    return (shares(components) * references).sum() / references
+
+
+def weighted_mean(
+    losses: Float[Array, " components"], weights: Float[np.ndarray, " components"]
+) -> Scalar:
+    """The mean over components."""
+    return (losses * weights).sum()
+
+
+def worst(
+    losses: Float[Array, " components"], _weights: Float[np.ndarray, " components"]
+) -> Scalar:
+    """The greatest loss of all components; weights only compose the pool."""
+    return jnp.max(losses)
+
+
+BALANCES: dict[str, Callable[..., Scalar]] = {"mean": weighted_mean, "worst": worst}
+"""How the losses of the components become one, by name: `(losses, weights) -> loss`."""
