@@ -26,6 +26,36 @@ def test_gaussian_blur_is_that_of_scipy(image, severity, sigma):
     np.testing.assert_allclose(run("gaussian_blur", image, severity), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("sigma", "size"), [(0.0, 9), (6.0, 8), (2.0, 32)])
+def test_a_gaussian_wider_than_the_image_counts_its_border_again(sigma, size):
+    matrix = filters.gaussian_matrix(size, sigma, max_sigma=6.0, border="edge")
+    # SciPy divides by sigma; 0 is its identity by another way.
+    expected = np.eye(size)
+    if sigma:
+        expected = ndimage.gaussian_filter1d(np.eye(size), sigma, axis=0, mode="nearest")
+    np.testing.assert_allclose(matrix, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("sigma", "size"), [(25.0, 9), (3.0, 8)])
+def test_a_gaussian_wider_than_the_image_sees_its_mirror_images(sigma, size):
+    matrix = filters.gaussian_matrix(size, sigma, max_sigma=25.0, border="symmetric", truncate=3.0)
+    expected = ndimage.gaussian_filter1d(np.eye(size), sigma, axis=0, mode="reflect", truncate=3.0)
+    np.testing.assert_allclose(matrix, expected, atol=1e-6)
+
+
+def test_a_wide_defocus_blur_is_the_softened_disk_of_the_script(image):
+    # Severity 4 of ImageNet-C: the disk of 8 pixels fills its frame of 17.
+    square = np.arange(-8, 9) ** 2
+    disk = (square[:, None] + square <= 64) / (square[:, None] + square <= 64).sum()
+    weights = np.exp(-(np.arange(-1, 2) ** 2) / (2 * 0.5**2))
+    weights /= weights.sum()
+    kernel = ndimage.correlate(disk, np.outer(weights, weights), mode="mirror")
+    expected = ndimage.correlate(np.asarray(image), kernel[..., None], mode="mirror").clip(0, 1)
+    # Mirrored, the frame has 1.5 percent of the light at its poles; here it is all over the disk.
+    np.testing.assert_allclose(run("imagenet/defocus_blur", image, 4), expected, atol=0.01)
+    assert abs(run("imagenet/defocus_blur", image, 4).mean() - expected.mean()) < 5e-4
+
+
 def test_defocus_blur_is_a_plus_then_a_box(image):
     for severity, footprint in [(4, [[0, 1, 0], [1, 1, 1], [0, 1, 0]]), (5, np.ones((3, 3)))]:
         kernel = np.array(footprint, float)[..., None]
@@ -80,6 +110,15 @@ def test_zoom_blur_is_the_mean_of_the_script(image, severity, last):
     np.testing.assert_allclose(run("zoom_blur", image, severity), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("severity", "last", "step"), [(2, 1.16, 0.01), (5, 1.31, 0.03)])
+def test_zoom_blur_of_imagenet_is_the_mean_of_the_script(severity, last, step):
+    pixels = np.random.default_rng(0).random((56, 56, 1))
+    factors = np.arange(1, last, step)
+    expected = (pixels + sum(slow_zoom(pixels, z) for z in factors)) / (len(factors) + 1)
+    blurred = run("imagenet/zoom_blur", jnp.asarray(pixels, jnp.float32), severity)
+    np.testing.assert_allclose(blurred, expected, atol=1e-5)
+
+
 def slow_glass(image, offsets, swaps):
     """Visits pixels from the lower right; a copy where a swap is not asked for."""
     flat = image.copy().reshape(-1, image.shape[-1])
@@ -92,17 +131,23 @@ def slow_glass(image, offsets, swaps):
     return flat.reshape(image.shape)
 
 
-def test_one_gather_is_the_sequential_loop_of_copies(image):
+def test_offsets_leave_the_border_alone():
     offsets = glass._offsets(32, 32, 1, KEY)[0]
-    moved = set(np.asarray(offsets).tolist())
-    assert moved == {0, -1, -32, -33}
+    assert set(np.asarray(offsets).tolist()) == {0, -1, -32, -33}
     rows = np.asarray(offsets).reshape(32, 32)
     assert not rows[:2].any()
     assert not rows[:, :2].any()
     assert rows[2:, 2:].any(axis=0).all()
-    flat = image.reshape(-1, 3)
-    fast = glass._take(flat, jnp.arange(1024) + offsets).reshape(image.shape)
-    np.testing.assert_array_equal(fast, slow_glass(np.asarray(image), np.asarray(offsets), None))
+
+
+@pytest.mark.parametrize("delta", [1, 2, 4])
+def test_one_gather_is_the_sequential_loop_of_copies(image, delta):
+    offsets = glass._offsets(32, 32, delta, KEY)[0]
+    expected = slow_glass(np.asarray(image), np.asarray(offsets), None)
+    for static_or_not in (delta, jnp.asarray(delta)):
+        sources = glass._sources(offsets, static_or_not)
+        fast = glass._take(image.reshape(-1, 3), sources).reshape(image.shape)
+        np.testing.assert_array_equal(fast, expected)
 
 
 @pytest.mark.parametrize("delta", [1, 3])

@@ -62,3 +62,6 @@ def test_weak_edges_are_followed_from_seeds_only():
     found = edges.follow(jnp.asarray(seeds), jnp.asarray(weak))
     assert found[1, 2:12].all()
     assert not found[4].any()
+    # Half the side of a larger image, and no less than 16 pixels.
+    line = jnp.ones((1, 80), bool)
+    assert edges.follow(line & (jnp.arange(80) == 0), line).sum() == 41

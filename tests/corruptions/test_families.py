@@ -13,7 +13,13 @@ from noiseproof.corruptions.families import (
     hold_out_families,
     split,
 )
-from noiseproof.corruptions.suites import GEOMETRIC, MNIST_C, MNIST_C_SEVERITY, OCCLUSIONS
+from noiseproof.corruptions.suites import (
+    GEOMETRIC,
+    IMAGENET_C,
+    MNIST_C,
+    MNIST_C_SEVERITY,
+    OCCLUSIONS,
+)
 
 
 def test_every_corruption_of_its_own_has_one_family():
@@ -22,6 +28,7 @@ def test_every_corruption_of_its_own_has_one_family():
     assert set(VALIDATION_4) == {"speckle_noise", "gaussian_blur", "spatter", "saturate"}
     assert set(MNIST_C_SEVERITY) == set(MNIST_C)
     assert len(MNIST_C) == 15
+    assert {f"imagenet/{name}" for name in (*STANDARD_15, *VALIDATION_4)} == set(IMAGENET_C)
 
 
 def test_no_split_but_the_standard_one_shares_a_family():
@@ -38,7 +45,8 @@ def test_the_three_folds_hold_each_corruption_out_once():
 def test_grey_images_do_without_saturate():
     assert set(FAMILY_OF) - set(for_channels(tuple(FAMILY_OF), 1)) == {"saturate"}
     assert for_channels(tuple(FAMILY_OF), 3) == tuple(FAMILY_OF)
-    assert [name for name, row in CORRUPTIONS.items() if row.color_only] == ["saturate"]
+    color_only = {name for name, row in CORRUPTIONS.items() if row.color_only}
+    assert color_only == {"saturate", "imagenet/saturate"}
 
 
 def test_bad_splits_are_refused():

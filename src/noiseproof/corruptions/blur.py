@@ -6,7 +6,6 @@ As in the original 32-pixel script of CIFAR-10-C (D. Hendrycks and T. Dietterich
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -33,11 +32,21 @@ def blur_defocus(
     radius: Constant,
     alias_sigma: Constant,
     max_radius: float,
+    gain: Constant = 1.0,
 ) -> Image:
-    """A lens out of focus: a disk of `radius` pixels, softened; edges mirrored."""
-    del key  # nothing is random here
+    """A lens out of focus: a disk of `radius` pixels, softened; edges mirrored.
+
+    Args:
+        image: The image.
+        key: Not used; nothing is random here.
+        radius: Of the disk, in pixels.
+        alias_sigma: Of the 3×3 Gaussian that softens it, in pixels.
+        max_radius: Upper bound of `radius`, static.
+        gain: Sum of the kernel; scripts that soften a disk in too small a frame exceed 1.
+    """
+    del key
     kernel = filters.disk_kernel(radius, alias_sigma, max_radius=max_radius)
-    return filters.correlate(image, kernel, border="reflect")
+    return filters.correlate(image, gain * kernel, border="reflect")
 
 
 def blur_motion(
@@ -85,48 +94,26 @@ def smear(
     return lax.fori_loop(0, len(taps), add, jnp.zeros_like(image))
 
 
-def blur_zoom(image: Image, key: PRNGKeyArray, *, num_zooms: Constant, max_num_zooms: int) -> Image:
-    """A lens that zooms: the mean of the image and its zooms by 1.00, 1.01, 1.02 and so on.
-
-    Each zoom is a band of a matrix along rows and one along columns, and so is no pixel moved far:
-    all of them together are one kernel per pixel, built once and applied in one sweep.
-    """
+def blur_zoom(
+    image: Image, key: PRNGKeyArray, *, num_zooms: Constant, step: Constant, max_num_zooms: int
+) -> Image:
+    """A lens that zooms: the mean of the image and its zooms by 1, 1 + `step`, 1 + 2 `step` ..."""
     del key  # nothing is random here
-    height, width, channels = image.shape
-    # The script's steps of 0.01 come out a little long, which makes 26 pixels times 1.25 round up.
-    factors = 1 + 0.010001 * np.arange(max_num_zooms)
-    weights = jnp.clip(num_zooms - jnp.arange(max_num_zooms), 0, 1) / (num_zooms + 1)
-    down, right = (_reach(size, factors[-1]) for size in (height, width))
-    rows, columns = (
-        _bands(size, factors, reach) for size, reach in ((height, down), (width, right))
-    )
-    kernels = jnp.einsum("k,kdi,kej->deij", weights, rows, columns)
-    kernels = jnp.repeat(kernels, channels, axis=-1)
-    padded = jnp.pad(image, ((down, down), (right, right), (0, 0)))
-    flat = padded.reshape(padded.shape[0], -1)
-    total = image.reshape(height, -1) / (num_zooms + 1)
-    for row in range(2 * down + 1):
-        for column in range(2 * right + 1):
-            start = column * channels
-            part = flat[row : row + height, start : start + width * channels]
-            total = total + kernels[row, column] * part
-    return total.reshape(image.shape)
+    height, width, _ = image.shape
+    zooms = jnp.arange(max_num_zooms)
+    # The script's steps come out a little long, which makes 26 pixels times 1.25 round up.
+    factors = 1 + step * 1.0001 * zooms
+    weights = jnp.clip(num_zooms - zooms, 0, 1) / (num_zooms + 1)
+
+    def add(total: Array, zoom: tuple[Array, Array]) -> tuple[Array, None]:
+        factor, weight = zoom
+        rows, columns = (filters.zoom_matrix(size, factor) for size in (height, width))
+        return total + weight * filters.separable(image, rows, columns), None
+
+    return lax.scan(add, image / (num_zooms + 1), (factors, weights))[0]
 
 
 def _take(
     flat: Float[Array, "pixels channels"], index: Int[Array, "height width"]
 ) -> Float[Array, "height width channels"]:
     return flat.at[index].get(mode="promise_in_bounds")
-
-
-def _reach(size: int, factor: float) -> int:
-    # The zoom moves a border pixel inward by at most half the side times 1 - 1/factor, and the
-    # rounding of crop and trim by up to one pixel more; linear interpolation reads one further.
-    return math.ceil(size / 2 * (1 - 1 / factor)) + 1
-
-
-def _bands(size: int, factors: np.ndarray, reach: int) -> Float[Array, "zooms offsets size"]:
-    matrices = jax.vmap(lambda factor: filters.zoom_matrix(size, factor))(jnp.asarray(factors))
-    padded = jnp.pad(matrices, ((0, 0), (0, 0), (reach, reach)))
-    index = np.arange(size)
-    return jnp.stack([padded[:, index, index + offset] for offset in range(2 * reach + 1)], axis=1)

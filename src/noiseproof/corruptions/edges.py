@@ -16,8 +16,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from noiseproof.corruptions.filters import correlate
 from noiseproof.types import Image
 
-MAX_TRACE = 16
-"""Pixels that a weak edge is followed from a strong one; longer ones are cut."""
+MIN_TRACE = 16
+"""Pixels that a weak edge is followed from a strong one: so many, or half the side of larger
+images; longer ones are cut."""
 
 Plane = Float[Array, "height width"]
 Mask = Bool[Array, "height width"]
@@ -67,14 +68,14 @@ def smooth_edges(plane: Plane, *, sigma: float = 1.0, low: float = 0.1, high: fl
 
 
 def follow(seeds: Mask, weak: Mask) -> Mask:
-    """The weak pixels that a chain of at most `MAX_TRACE` weak pixels joins to a seed."""
+    """The weak pixels that a chain of weak pixels joins to a seed, if it is not too long."""
 
     def grow(_: Int[Array, ""], found: Array) -> Array:
         rows = jnp.pad(found, 1)
         rows = rows[:-2] | rows[1:-1] | rows[2:]
         return (rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]) & weak
 
-    return lax.fori_loop(0, MAX_TRACE, grow, seeds)
+    return lax.fori_loop(0, max(MIN_TRACE, max(seeds.shape) // 2), grow, seeds)
 
 
 def distances(points: Mask, *, at_most: float) -> Plane:

@@ -5,13 +5,18 @@ XLA fuses into one loop; a separable filter is one matrix for rows and one for c
 """
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from noiseproof.corruptions.severity import Constant
 from noiseproof.types import Image
+
+MAX_UNROLLED = 7
+"""Rows of a kernel up to which a filter is written out, as fast as it gets."""
 
 
 def separable(
@@ -33,14 +38,25 @@ def gaussian_matrix(
         border: `"edge"` (repeats the last pixel) or `"symmetric"` (mirrors it too), as in `pad`.
         truncate: The kernel ends at the radius int(truncate · sigma + 1/2).
     """
-    radius = int(truncate * max_sigma + 0.5)
-    offsets = np.arange(-radius, radius + 1)
-    inside = np.abs(offsets) <= jnp.floor(truncate * sigma + 0.5)
-    weights = jnp.exp(-(offsets**2) / (2 * jnp.maximum(sigma, 1e-3) ** 2)) * inside
-    source = np.pad(np.arange(size), radius, mode=border)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    taps = source[np.arange(size)[:, None] + np.arange(2 * radius + 1)]
-    hits = jnp.asarray(taps[..., None] == np.arange(size), jnp.float32)
-    return jnp.einsum("itj,t->ij", hits, weights / weights.sum())
+    index = np.arange(size)
+    beyond = np.arange(1, int(truncate * max_sigma + 0.5) + 1)
+
+    def weight(offset: np.ndarray) -> Float[Array, "..."]:
+        inside = np.abs(offset) <= jnp.floor(truncate * sigma + 0.5)
+        return jnp.exp(-(offset**2) / (2 * jnp.maximum(sigma, 1e-3) ** 2)) * inside
+
+    apart = index[:, None] - index
+    if border == "symmetric":
+        # Pixel j of the mirrored axis is also at -1 - j, and all of it again after twice the size.
+        turns = len(beyond) // (2 * size) + 1
+        images = np.stack([apart, index[:, None] + index + 1], axis=-1)
+        shifts = 2 * size * np.arange(-turns, turns + 1)
+        matrix = weight(images[..., None] + shifts).sum(axis=(-2, -1))
+    else:
+        # What lies beyond an end counts as the last pixel.
+        spill = weight(beyond) @ jnp.asarray(beyond[:, None] > index, jnp.float32)
+        matrix = weight(apart).at[:, 0].add(spill).at[:, -1].add(spill[::-1])
+    return matrix / (1 + 2 * weight(beyond).sum())
 
 
 def gaussian_blur(image: Image, sigma: Constant, *, max_sigma: float) -> Image:
@@ -62,13 +78,19 @@ def correlate(
     padded = jnp.pad(image, margins, mode=border)
     # Columns and channels as one axis, so that the inner loop is long enough for vector units.
     flat = padded.reshape(padded.shape[0], -1)
-    total = jnp.zeros((height, width * channels), image.dtype)
-    for row in range(num_rows):
+    weights = jnp.asarray(kernel)
+
+    def add(row: Any, total: Array) -> Array:
+        band = lax.dynamic_slice_in_dim(flat, row, height)
         for column in range(num_columns):
             start = column * channels
-            part = flat[row : row + height, start : start + width * channels]
-            total = total + kernel[row, column] * part
-    return total.reshape(image.shape)
+            total = total + weights[row, column] * band[:, start : start + width * channels]
+        return total
+
+    total = jnp.zeros((height, width * channels), image.dtype)
+    # Rows of a large kernel are a loop of the compiled program, which would grow without bound.
+    unroll = num_rows <= MAX_UNROLLED
+    return lax.fori_loop(0, num_rows, add, total, unroll=unroll).reshape(image.shape)
 
 
 def zoom_matrix(size: int, factor: Constant) -> Float[Array, "size size"]:

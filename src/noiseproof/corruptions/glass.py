@@ -5,7 +5,8 @@ from the lower right to the upper left and means to swap each with a random neig
 views alias, so that the pixel takes the neighbor's value and the neighbor stays. MNIST-C (N. Mu
 and J. Gilmer, 2019, arXiv 1906.02337) swaps truly, with a chance of one half. Offsets go from
 -delta to delta - 1, another accident that is kept. With a delta of 1 and no true swap every pixel
-reads one that was not visited yet, so that a whole pass is one gather.
+reads one that was not visited yet, so that a whole pass is one gather. Larger deltas, of the script
+for ImageNet, make chains of pixels that were visited already: they are followed by doubling.
 """
 
 import jax
@@ -20,27 +21,40 @@ from noiseproof.corruptions.levels import quantized
 from noiseproof.corruptions.severity import Constant
 from noiseproof.types import Image
 
+MAX_SIGMA = 1.5
+"""Static bound of the sigma of `blur_glass`, in pixels: the largest of all tables."""
+
+NUM_DOUBLINGS = 6
+"""Chains of 2^6 pixels are followed to their end; each link has a chance below one half."""
+
 Pixels = Float[Array, "pixels channels"]
 
 
 def blur_glass(
-    image: Image, key: PRNGKeyArray, *, sigma: Constant, passes: Constant, max_passes: int
+    image: Image,
+    key: PRNGKeyArray,
+    *,
+    sigma: Constant,
+    passes: Constant,
+    max_passes: int,
+    delta: Constant = 1,
 ) -> Image:
-    """Frosted glass of CIFAR-10-C: neighbors one pixel up or left.
+    """Frosted glass of CIFAR-10-C and ImageNet-C: a pixel takes the value of a neighbor.
 
     Args:
         image: The image.
         key: Draws the neighbors.
-        sigma: Of both blurs, in pixels, at most 1.
+        sigma: Of both blurs, in pixels, at most `MAX_SIGMA`.
         passes: Times that all pixels are visited.
         max_passes: Upper bound of `passes`, static.
+        delta: How far a neighbor is at most, in pixels.
     """
     height, width, channels = image.shape
-    pixels = quantized(gaussian_blur(image, sigma, max_sigma=1.0)).reshape(-1, channels)
+    pixels = quantized(gaussian_blur(image, sigma, max_sigma=MAX_SIGMA)).reshape(-1, channels)
     for number, one_key in enumerate(jax.random.split(key, max_passes)):
-        offset = _offsets(height, width, 1, one_key)[0] * (number < passes)
-        pixels = _take(pixels, jnp.arange(height * width) + offset)
-    return gaussian_blur(pixels.reshape(image.shape), sigma, max_sigma=1.0)
+        offset = _offsets(height, width, delta, one_key)[0] * (number < passes)
+        pixels = _take(pixels, _sources(offset, delta))
+    return gaussian_blur(pixels.reshape(image.shape), sigma, max_sigma=MAX_SIGMA)
 
 
 def swap_glass(
@@ -87,6 +101,19 @@ def _offsets(
     inside = inside & (columns <= width - delta)
     offset = jnp.where(inside, down * width + right, 0)
     return offset.reshape(-1), ((bits & 1) == 1).reshape(-1)
+
+
+def _sources(offset: Int[Array, " pixels"], delta: Constant) -> Int[Array, " pixels"]:
+    """Where each pixel's value is from when pixels copy their neighbors in turn, the last first."""
+    here = jnp.arange(len(offset))
+    if isinstance(delta, int) and delta == 1:
+        return here + offset  # such neighbors come later
+    # A neighbor that came earlier holds what it took itself: follow these to one that took from a
+    # later one.
+    end = here + jnp.maximum(offset, 0)
+    for _ in range(NUM_DOUBLINGS):
+        end = end.at[end].get(mode="promise_in_bounds")
+    return end + offset.at[end].get(mode="promise_in_bounds")
 
 
 def _visit(pixels: Pixels, offset: Int[Array, " pixels"], swaps: Bool[Array, " pixels"]) -> Pixels:

@@ -3,7 +3,8 @@
 D. Hendrycks and T. Dietterich, 2019, arXiv 1903.12261. Water, of the lower severities, is lit at
 the edges of its drops: Canny edges, distance to them, equalized and embossed, all in 8 bits, as the
 original does with OpenCV. Two steps differ a little: distances are Euclidean where OpenCV's 5×5
-mask is within 2 percent of them, and weak edges are followed over 16 pixels at most.
+mask is within 2 percent of them, and weak edges are followed over `MIN_TRACE` pixels or half the
+side.
 """
 
 from functools import cache

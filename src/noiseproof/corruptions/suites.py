@@ -5,7 +5,8 @@ Keys without a prefix: the 19 of CIFAR-10-C (D. Hendrycks and T. Dietterich, 201
 occlusions. At other sizes, lengths that the script writes as shares of the image side scale with
 the side, those that it writes in pixels stay in pixels. Keys with the prefix `mnist/`: the 15 of
 MNIST-C (N. Mu and J. Gilmer, 2019, arXiv 1906.02337), whose released arrays have the severity of
-`MNIST_C_SEVERITY`. Tables of whole numbers are rounded between severities.
+`MNIST_C_SEVERITY`. Keys with the prefix `imagenet/`: the 19 of ImageNet-C with the constants of the
+224-pixel script, for images of that kind. Tables of whole numbers are rounded between severities.
 """
 
 from functools import partial
@@ -49,7 +50,9 @@ CIFAR_10_C: dict[str, NamedCorruption] = {
         radius=(6, 6, 6, 8, 9),
         sigma=(1.0, 1.5, 2.0, 2.0, 2.5),
     ),
-    "zoom_blur": graded(blur.blur_zoom, limited="num_zooms", num_zooms=(7, 12, 16, 21, 26)),
+    "zoom_blur": graded(
+        blur.blur_zoom, limited="num_zooms", num_zooms=(7, 12, 16, 21, 26), step=(0.01,) * 5
+    ),
     "snow": graded(
         weather.snow,
         limited="sigma",
@@ -184,5 +187,93 @@ MNIST_C_SEVERITY: dict[str, int] = {
 }
 """The one severity of each that the released MNIST-C has."""
 
-CORRUPTIONS: dict[str, NamedCorruption] = {**CIFAR_10_C, **GEOMETRIC, **OCCLUSIONS, **MNIST_C}
+IMAGENET_C: dict[str, NamedCorruption] = {
+    "imagenet/gaussian_noise": graded(noise.add_gaussian_noise, std=(0.08, 0.12, 0.18, 0.26, 0.38)),
+    "imagenet/shot_noise": MNIST_C["mnist/shot_noise"],
+    "imagenet/impulse_noise": MNIST_C["mnist/impulse_noise"],
+    "imagenet/defocus_blur": graded(
+        blur.blur_defocus,
+        limited="radius",
+        radius=(3.0, 4.0, 6.0, 8.0, 10.0),
+        alias_sigma=(0.1, 0.5, 0.5, 0.5, 0.5),
+        # Disks of 8 and 10 pixels fill their frame, whose border is mirrored as they are softened.
+        gain=(1.0, 1.0, 1.0, 1.0130, 1.0108),
+    ),
+    "imagenet/glass_blur": graded(
+        glass.blur_glass,
+        limited="passes",
+        sigma=(0.7, 0.9, 1.0, 1.1, 1.5),
+        delta=(1, 2, 2, 3, 4),
+        passes=(2, 1, 3, 2, 2),
+    ),
+    "imagenet/motion_blur": MNIST_C["mnist/motion_blur"],
+    "imagenet/zoom_blur": graded(
+        blur.blur_zoom,
+        limited="num_zooms",
+        num_zooms=(12, 16, 11, 13, 11),
+        step=(0.01, 0.01, 0.02, 0.02, 0.03),
+    ),
+    "imagenet/snow": graded(
+        weather.snow,
+        limited="sigma",
+        mean=(0.1, 0.2, 0.55, 0.55, 0.55),
+        std=(0.3, 0.3, 0.3, 0.3, 0.3),
+        zoom=(3.0, 2.0, 4.0, 4.5, 2.5),
+        threshold=(0.5, 0.5, 0.9, 0.85, 0.85),
+        radius=(10, 12, 12, 12, 12),
+        sigma=(4.0, 4.0, 8.0, 8.0, 12.0),
+        mix=(0.8, 0.7, 0.7, 0.65, 0.55),
+    ),
+    "imagenet/frost": graded(
+        weather.frost,
+        keep=(1.0, 0.8, 0.7, 0.65, 0.6),
+        add=(0.4, 0.6, 0.7, 0.7, 0.75),
+        # Photographs that are not shrunk are smoother: measured on all five.
+        steeper=(0.8,) * 5,
+    ),
+    "imagenet/fog": graded(
+        photometric.fog, density=(1.5, 2.0, 2.5, 2.5, 3.0), decay=(2.0, 2.0, 1.7, 1.5, 1.4)
+    ),
+    "imagenet/brightness": MNIST_C["mnist/brightness"],
+    "imagenet/contrast": graded(photometric.lower_contrast, factor=(0.4, 0.3, 0.2, 0.1, 0.05)),
+    "imagenet/elastic_transform": graded(
+        geometric.deform,
+        limited="smoothness",
+        # The script takes shares of 244, which should have been 224.
+        strength=tuple(x * 244 / 224 for x in (2, 2, 0.05, 0.07, 0.12)),
+        smoothness=tuple(x * 244 / 224 for x in (0.7, 0.08, 0.01, 0.01, 0.01)),
+        affine=tuple(x * 244 / 224 for x in (0.1, 0.2, 0.02, 0.02, 0.02)),
+    ),
+    "imagenet/pixelate": graded(digital.pixelate, share=(0.6, 0.5, 0.4, 0.3, 0.25)),
+    "imagenet/jpeg_compression": graded(jpeg.compress_jpeg, quality=(25, 18, 15, 10, 7)),
+    "imagenet/speckle_noise": graded(noise.add_speckle_noise, std=(0.15, 0.2, 0.35, 0.45, 0.6)),
+    "imagenet/gaussian_blur": graded(
+        blur.blur_gaussian, limited="sigma", sigma=(1.0, 2.0, 3.0, 4.0, 6.0)
+    ),
+    "imagenet/spatter": graded(
+        spatter,
+        limited="sigma",
+        mean=(0.65, 0.65, 0.65, 0.65, 0.67),
+        std=(0.3, 0.3, 0.3, 0.3, 0.4),
+        sigma=(4.0, 3.0, 2.0, 1.0, 1.0),
+        threshold=(0.69, 0.68, 0.68, 0.65, 0.65),
+        strength=(0.6, 0.6, 0.5, 1.5, 1.5),
+        mud=(0, 0, 0, 1, 1),
+    ),
+    "imagenet/saturate": graded(
+        photometric.saturate,
+        color_only=True,
+        factor=(0.3, 0.1, 2.0, 5.0, 20.0),
+        shift=(0.0, 0.0, 0.0, 0.1, 0.2),
+    ),
+}
+"""The 19 of ImageNet-C, whose script is for 224 pixels; milder ones are enough for small images."""
+
+CORRUPTIONS: dict[str, NamedCorruption] = {
+    **CIFAR_10_C,
+    **GEOMETRIC,
+    **OCCLUSIONS,
+    **MNIST_C,
+    **IMAGENET_C,
+}
 """All by name, each called as `(image, severity, key) -> image`."""

@@ -2,8 +2,9 @@
 
 Frost is procedural: the original lays a piece of one of five photographs of frost, whose license
 is unclear, over the image; here a Gaussian field with the brightness, contrast, color and spectrum
-of each stands in for it. It has no crystal shapes. Measured against the photographs, the root mean
-square change of CIFAR-10 images agrees within 3 percent at every severity.
+of each stands in for it. It has no crystal shapes. Over 20 draws for each of 300 CIFAR-10 images the
+root mean square change is within 1 percent of the photographs' at every severity; a single draw for
+each scatters by 1 to 2 percent on either side.
 """
 
 import math
@@ -80,7 +81,14 @@ def snow(
     return lightened + flakes + flakes[::-1, ::-1]
 
 
-def frost(image: Image, key: PRNGKeyArray, *, keep: Constant, add: Constant) -> Image:
+def frost(
+    image: Image,
+    key: PRNGKeyArray,
+    *,
+    keep: Constant,
+    add: Constant,
+    steeper: Constant = 0.0,
+) -> Image:
     """Frost on a window (procedural): `keep` · image + `add` · frost.
 
     Args:
@@ -88,12 +96,13 @@ def frost(image: Image, key: PRNGKeyArray, *, keep: Constant, add: Constant) -> 
         key: Draws the style, its brightness and contrast, and the field.
         keep: Share of the image that is seen through the frost.
         add: Share of the frost.
+        steeper: What the power spectrum falls faster by, as a power of the frequency.
     """
     height, width, channels = image.shape
     style_key, level_key, field_key = jax.random.split(key, 3)
     style = jnp.asarray(_FROST_STYLES)[sampling.integers(0, len(_FROST_STYLES), (), style_key)]
     level, contrast = style[0:4:2] + style[1:4:2] * sampling.normal((2,), level_key)
-    crystals = level + contrast * _power_law_field(style[4], height, width, field_key)
+    crystals = level + contrast * _power_law_field(style[4] - steeper, height, width, field_key)
     colors = style[5:] if channels == 3 else (style[5:] @ GREY_WEIGHTS)[None]
     tinted = (crystals[..., None].clip(0.0, 255.0) * colors).clip(0.0, 255.0) / 255
     return keep * image + add * tinted
