@@ -136,9 +136,9 @@ def main(
     state = meta_train(objective, estimator, plan, data, select_data, meta_key)
     learned = recipe_of(objective, state.best_theta)
 
-    options = {"num_steps": num_steps, "num_trials": num_trials}
+    options = {"layout": objective.layout, "num_steps": num_steps, "num_trials": num_trials}
     tuned = tune(objective.task, RIVALS["adam"], data, select_data, tune_key, **options)
-    adam = RIVALS["adam"].recipe(tuned.values, num_steps)
+    adam = RIVALS["adam"].recipe(tuned.values, num_steps, objective.layout)
 
     test_sets = build_test_sets(test, test_key)
     keys = jax.random.split(runs_key, num_seeds)

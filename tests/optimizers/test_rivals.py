@@ -1,53 +1,82 @@
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from noiseproof.optimizers.rivals import RIVALS, LogUniform, draw, on_edge
+from noiseproof import inner_loop
+from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.tasks.quadratic import QuadraticData, quadratic
+from noiseproof.types import Recipe, Regularization, TensorRole
+
+TASK = quadratic(num_dimensions=3, noise_std=0.3)._replace(
+    regularized_loss=lambda params, data, _regularization, key: TASK.loss(params, data, key)
+)
+DATA = QuadraticData(jnp.array([1.0, -2.0, 3.0]), jnp.zeros(3))
+LAYOUT = {"weight": TensorRole("hidden", (), 0.5)}
+VALUES = {"learning_rate": 0.05, "one_minus_momentum": 0.2, "weight_decay": 0.3}
 
 TWINS = {
     "sgd": lambda schedule: optax.sgd(schedule, momentum=0.8),
     "adam": optax.adam,
     "adamw": lambda schedule: optax.adamw(schedule, weight_decay=0.3),
+    # All that the others add, turned off; what cannot be turned off has Adam's values.
+    "ema": optax.adam,
+    "sam": optax.adam,
+    "asam": optax.adam,
+    "damp": optax.adam,
+    "label_smoothing": optax.adam,
+    "dropout": optax.adam,
+    "decayed_adam": optax.adam,
+    "autoft": lambda schedule: optax.adam(schedule, b1=0.8, b2=0.95),
 }
-VALUES = {"learning_rate": 0.05, "one_minus_momentum": 0.2, "weight_decay": 0.3}
+BETAS = {"one_minus_b1": 0.2, "one_minus_b2": 0.05}
 
 
-def trained(optimizer: optax.GradientTransformation, num_steps: int) -> np.ndarray:
-    weight = jnp.array([1.0, -2.0, 3.0])
-    state = optimizer.init(weight)
-    for _ in range(num_steps):
-        updates, state = optimizer.update(2.0 * weight, state, weight)
-        weight = weight + updates
-    return np.asarray(weight)
+@functools.partial(jax.jit, static_argnums=0)
+def losses_and_answer(recipe: Recipe):
+    run = inner_loop.train(TASK, recipe, DATA, 7, jax.random.key(0))
+    return run.losses, run.params["weight"]
+
+
+@functools.cache
+def twin_of(name: str, cosine: float):
+    schedule = optax.cosine_decay_schedule(0.05, 7) if cosine else optax.constant_schedule(0.05)
+    return losses_and_answer(Recipe(TWINS[name](schedule)))
 
 
 @pytest.mark.parametrize("name", RIVALS)
 @pytest.mark.parametrize("cosine", [0.0, 1.0])
 def test_a_rival_is_its_optax_twin_under_its_schedule(name: str, cosine: float) -> None:
-    rival = RIVALS[name]
-    values = {knob: VALUES.get(knob, cosine) for knob in rival.knobs}
-    schedule = optax.cosine_decay_schedule(0.05, 7) if cosine else optax.constant_schedule(0.05)
-    found = trained(rival.recipe(values, 7).optimizer, 7)
-    np.testing.assert_allclose(found, trained(TWINS[name](schedule), 7), rtol=1e-5)
+    known = {**VALUES, **BETAS, "cosine": cosine}
+    values = {knob: known.get(knob, 0.0) for knob in RIVALS[name].knobs}
+    found = losses_and_answer(RIVALS[name].recipe(values, 7, LAYOUT))
+    for ours, theirs in zip(found, twin_of(name, cosine), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", RIVALS)
-def test_draws_lie_in_range_and_use_all_of_it(name: str) -> None:
-    values = draw(RIVALS[name], 400, np.random.default_rng(0))
-    for knob, spread in RIVALS[name].knobs.items():
-        if isinstance(spread, LogUniform):
-            place = np.log(values[knob] / spread.low) / np.log(spread.high / spread.low)
-            assert 0.0 <= place.min() < 0.05
-            assert 0.95 < place.max() <= 1.0
-            # The mean of 400 uniform draws has a standard error of 1/√(12·400) = 0.0144.
-            assert abs(place.mean() - 0.5) < 4 * 0.0144
-        else:
-            assert set(values[knob]) == {0.0, 1.0}
+def recipe_of(name: str, **values: float) -> Recipe:
+    known = dict.fromkeys(RIVALS[name].knobs, 0.0)
+    return RIVALS[name].recipe({**known, "learning_rate": 0.05, **values}, 7, LAYOUT)
 
 
-def test_edges_are_found_in_the_logarithm() -> None:
-    rival = RIVALS["adam"]
-    assert on_edge(rival, {"learning_rate": 1.1e-4, "cosine": 1.0}) == ["learning_rate"]
-    assert on_edge(rival, {"learning_rate": 0.09, "cosine": 0.0}) == ["learning_rate"]
-    assert on_edge(rival, {"learning_rate": 3e-3, "cosine": 1.0}) == []
+def test_rivals_of_the_loss_say_what_they_change() -> None:
+    smoothed = recipe_of("label_smoothing", label_smoothing=0.2)
+    assert smoothed.regularization == Regularization(label_smoothing=0.2)
+    assert recipe_of("dropout", dropout=0.3).regularization == Regularization(dropout=0.3)
+    both = recipe_of("autoft", label_smoothing=0.2, dropout=0.3)
+    assert both.regularization == Regularization(0.2, 0.3)
+
+
+@pytest.mark.parametrize(
+    "knob",
+    ["weights_decay", "average_share", "rho", "noise_std", "one_minus_b1", "one_minus_b2"],
+)
+def test_every_knob_of_the_joint_search_acts(knob: str) -> None:
+    """Catches one that is drawn and dropped; the others stay off."""
+    known = {"learning_rate": 0.05, **BETAS}
+    _, without = losses_and_answer(recipe_of("autoft", **known))
+    _, found = losses_and_answer(recipe_of("autoft", **{**known, knob: 0.4}))
+    assert not np.allclose(found, without, rtol=1e-4)

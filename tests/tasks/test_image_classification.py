@@ -17,7 +17,7 @@ from noiseproof.tasks.image_classification import (
     to_float,
 )
 from noiseproof.tasks.meta_losses import Component, clean
-from noiseproof.types import Batch, Model
+from noiseproof.types import Batch, Model, Regularization
 
 NUM_CLASSES = 10
 SHAPE = (4, 4, 1)
@@ -54,14 +54,14 @@ def level_model():
     return Model(lambda _key: {"at": jnp.zeros(())}, apply)
 
 
-def build(**changed):
+def build(model=None, **changed):
     options = {
         "batch_size": 16,
         "outer_batch_size": 16,
         "components": [Component(1.0, clean)],
         "pool_size": 64,
     }
-    return image_classification(level_model(), **{**options, **changed})
+    return image_classification(model or level_model(), **{**options, **changed})
 
 
 INNER, OUTER = {"at": jnp.array(0.0)}, {"at": jnp.array(100.0)}
@@ -80,6 +80,34 @@ def test_training_sees_inner_images_and_judging_outer_ones():
     assert float(task.loss(OUTER, data, KEY)) == UNKNOWN
     assert float(task.meta_loss(OUTER, data, KEY)) == pytest.approx(0.0, abs=1e-6)
     assert float(task.meta_loss(INNER, data, KEY)) == UNKNOWN
+
+
+def test_a_regularized_loss_is_that_of_the_same_batch():
+    """Half a level off, only label 0 is told from its lower neighbor: the loss counts them."""
+    task, between = build(), {"at": jnp.array(0.5)}
+    losses = [float(task.loss(between, DATA, jax.random.key(seed))) for seed in range(8)]
+    assert len(np.unique(losses)) > 2
+    for seed, loss in enumerate(losses):
+        key, smoothing = jax.random.key(seed), Regularization(label_smoothing=0.0)
+        assert float(task.regularized_loss(between, DATA, smoothing, key)) == pytest.approx(loss)
+    smoothed = task.regularized_loss(INNER, DATA, Regularization(label_smoothing=0.2), KEY)
+    # A fifth of each label is spread over ten classes, nine of which have a logit of -100.
+    assert float(smoothed) == pytest.approx(0.2 * 0.9 * 100.0, rel=1e-4)
+
+
+def test_units_are_left_out_by_draws_of_their_own():
+    """Catches dropout under the key of the batch, whose draws would be tied to the images."""
+    seen = []
+
+    def apply_dropout(params, images, rate, key):
+        seen.append(key)
+        return images[:, 0, 0, :] * jnp.ones(NUM_CLASSES)
+
+    model = level_model()._replace(apply_dropout=apply_dropout)
+    task = build(model=model)
+    task.regularized_loss(INNER, DATA, Regularization(dropout=0.5), KEY)
+    folds = [KEY, *(jax.random.fold_in(KEY, fold) for fold in range(2)), *jax.random.split(KEY)]
+    assert all((jax.random.key_data(seen[0]) != jax.random.key_data(key)).any() for key in folds)
 
 
 def test_the_pool_is_outer_images_with_their_labels():

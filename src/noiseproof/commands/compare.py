@@ -158,14 +158,15 @@ def _rival_contestants(
             problem.data,
             problem.select_data,
             jax.random.fold_in(key, index),
+            layout=problem.objective.layout,
             num_steps=config.inner.num_steps,
             num_trials=config.tuning.num_trials,
-            num_finalists=min(config.tuning.num_finalists, config.tuning.num_trials),
+            num_finalists=config.tuning.num_finalists,
             num_final_runs=config.tuning.num_final_runs,
         )
         values = "  ".join(f"{knob} {value:.3g}" for knob, value in tuned.values.items())
         console.print(f"{name}: {values}  select loss {tuned.select_loss:.4f}", soft_wrap=True)
-        recipe = RIVALS[name].recipe(tuned.values, config.inner.num_steps)
+        recipe = RIVALS[name].recipe(tuned.values, config.inner.num_steps, problem.objective.layout)
         contestants.append(
             Contestant(name, "hand", problem.outer_loss.words, tuned.num_trials, recipe)
         )

@@ -6,6 +6,7 @@ protocol keeps the luck of one run from choosing).
 """
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -14,14 +15,18 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 
 from noiseproof import inner_loop
-from noiseproof.optimizers.rivals import Rival, Values, draw, on_edge
-from noiseproof.types import Data, Task
+from noiseproof.optimizers.knobs import Values, draw, on_edge
+from noiseproof.optimizers.rivals import Rival
+from noiseproof.types import Data, Layout, Task
 
-TRIALS_AT_ONCE = 16
-"""Runs in one vectorized call: more gain nothing on a CPU and cost memory."""
+RUNS_AT_ONCE = {"cpu": 16}
+"""Runs in one vectorized call, by platform: more gain nothing on a CPU and cost memory."""
 
-Points: TypeAlias = dict[str, Float[Array, " points"]]
-"""Values of each knob, a trial each."""
+Points: TypeAlias = dict[str, Float[np.ndarray, " points"]]
+"""Values of each knob, one of each for a trial."""
+
+Scorer: TypeAlias = Callable[[Points, Data, Key[Array, " runs"]], Float[np.ndarray, " runs"]]
+"""`(points, data, keys) -> losses` of a run for every point, under the key of its place."""
 
 
 class Tuned(NamedTuple):
@@ -49,8 +54,9 @@ def tune(
     select_data: Data,
     key: PRNGKeyArray,
     *,
+    layout: Layout,
     num_steps: int,
-    num_trials: int,
+    num_trials: int | None = None,
     num_finalists: int = 5,
     num_final_runs: int = 5,
     scored_share: float = 0.1,
@@ -63,49 +69,79 @@ def tune(
         data: The task's data with the outer split.
         select_data: The task's data with the select split in its place.
         key: Fixes the points and the runs.
+        layout: The roles of the classifier's tensors.
         num_steps: Length of a run.
-        num_trials: Random points.
-        num_finalists: Points that are scored again.
+        num_trials: Random points; None for the rival's own number.
+        num_finalists: Points that are scored again, all where there are fewer.
         num_final_runs: Runs of each finalist.
         scored_share: The last share of a run that counts, in (0, 1].
 
     Raises:
-        ValueError: A count is not positive, or there are fewer trials than finalists.
+        ValueError: A count is not positive, or the share is out of range.
     """
-    if not 1 <= num_finalists <= num_trials:
-        raise ValueError(
-            f"num_finalists must be 1 to num_trials = {num_trials}, got {num_finalists}."
-        )
-    if num_final_runs < 1:
-        raise ValueError(f"num_final_runs must be positive, got {num_final_runs}.")
+    num_trials = rival.num_trials if num_trials is None else num_trials
+    _check(scored_share, num_trials, num_finalists, num_final_runs)
     points_key, pool_key, select_key, run_key = jax.random.split(key, 4)
     generator = np.random.default_rng(int(jax.random.bits(points_key)))
-    points = jax.tree.map(jnp.asarray, draw(rival, num_trials, generator))
-
-    def score(values: Values, data: Data, key: PRNGKeyArray) -> Scalar:
-        recipe = rival.recipe(values, num_steps)
-        run = inner_loop.train(task, recipe, data, num_steps, key, scored_share=scored_share)
-        return jnp.where(run.diverged | ~jnp.isfinite(run.meta_loss), jnp.inf, run.meta_loss)
-
-    @jax.jit
-    def scores(
-        points: Points, data: Data, keys: Key[Array, " runs"]
-    ) -> Float[Array, "points runs"]:
-        def runs(point: Values) -> Float[Array, " runs"]:
-            return jax.vmap(lambda key: score(point, data, key))(keys)
-
-        return jax.lax.map(runs, points, batch_size=TRIALS_AT_ONCE)
-
+    points = draw(rival.knobs, num_trials, generator)
+    num_finalists = min(num_finalists, num_trials)
+    num_at_once = min(
+        RUNS_AT_ONCE.get(jax.default_backend(), 64), max(num_trials, num_finalists * num_final_runs)
+    )
+    score = scorer(task, rival, layout, num_steps, scored_share, num_at_once)
     pooled = jax.jit(task.refresh)
-    first_key = jax.random.split(run_key, 1)
-    outer = np.asarray(scores(points, pooled(data, pool_key), first_key))[:, 0]
+
+    first_keys = jnp.repeat(jax.random.split(run_key, 1), num_trials)
+    outer = score(points, pooled(data, pool_key), first_keys)
     finalists = np.argsort(outer)[:num_finalists]
-    chosen = {name: value[finalists] for name, value in points.items()}
+    runs = {name: np.repeat(value[finalists], num_final_runs) for name, value in points.items()}
     final_keys = jax.random.split(jax.random.fold_in(run_key, 1), num_final_runs)
-    final = np.asarray(scores(chosen, pooled(select_data, select_key), final_keys)).mean(axis=1)
+    final = score(runs, pooled(select_data, select_key), jnp.tile(final_keys, num_finalists))
+    final = final.reshape(num_finalists, num_final_runs).mean(axis=1)
+
     best = int(np.argmin(final))
-    values = {name: float(value[best]) for name, value in chosen.items()}
-    edges = on_edge(rival, values)
+    values = {name: float(value[finalists[best]]) for name, value in points.items()}
+    edges = on_edge(rival.knobs, values)
     if edges:
         warnings.warn(f"the best {' and '.join(edges)} lies at the edge of its range", stacklevel=2)
     return Tuned(values, float(outer[finalists[best]]), float(final[best]), num_trials, edges)
+
+
+def scorer(
+    task: Task,
+    rival: Rival,
+    layout: Layout,
+    num_steps: int,
+    scored_share: float,
+    num_at_once: int,
+) -> Scorer:
+    """What scores runs, so many at once: memory does not grow with trials, and one program serves
+    all. A diverged run scores infinity.
+    """
+
+    def score(values: Values, data: Data, key: PRNGKeyArray) -> Scalar:
+        recipe = rival.recipe(values, num_steps, layout)
+        run = inner_loop.train(task, recipe, data, num_steps, key, scored_share=scored_share)
+        return jnp.where(run.diverged | ~jnp.isfinite(run.meta_loss), jnp.inf, run.meta_loss)
+
+    side_by_side = jax.jit(jax.vmap(score, in_axes=(0, None, 0)))
+
+    def scores(points: Points, data: Data, keys: Key[Array, " runs"]) -> Float[np.ndarray, " runs"]:
+        found = []
+        for start in range(0, len(keys), num_at_once):
+            # The last call is filled up from the beginning.
+            index = np.arange(start, start + num_at_once) % len(keys)
+            chosen = {name: jnp.asarray(value[index]) for name, value in points.items()}
+            found.append(np.asarray(side_by_side(chosen, data, keys[index])))
+        return np.concatenate(found)[: len(keys)]
+
+    return scores
+
+
+def _check(scored_share: float, *counts: int) -> None:
+    if not 0.0 < scored_share <= 1.0:
+        raise ValueError(f"scored_share must lie in (0, 1], got {scored_share}.")
+    names = ("num_trials", "num_finalists", "num_final_runs")
+    for name, count in zip(names, counts, strict=True):
+        if count < 1:
+            raise ValueError(f"{name} must be positive, got {count}.")

@@ -1,34 +1,28 @@
 """Hand-designed rivals: recipes with the ranges that their random search covers.
 
-Every rival's learning rate follows a constant or a cosine schedule, which is a knob like any
-other. Values are arrays, so that the trials of a search are an axis of `jax.vmap`. Ranges are
-wide, so that the best point is not on an edge; `evaluate.tuning` warns where it is.
+Every rival but `sgd` takes Adam's steps, and every rival's learning rate follows a constant or a
+cosine schedule, which is a knob like any other. Ranges are wide, so that the best point is not on
+an edge; `evaluate.tuning` warns where it is.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import ArrayLike, Float, Scalar
+from jaxtyping import ArrayLike, Scalar
 
+from noiseproof.optimizers.averaging import averaged
+from noiseproof.optimizers.decayed_adam import Decays, decayed_adam
+from noiseproof.optimizers.knobs import Knobs, LogUniform, Switch, Values
+from noiseproof.optimizers.perturbations import (
+    adaptive_sharpness_aware,
+    one_after_another,
+    sharpness_aware,
+    weight_noise,
+)
 from noiseproof.optimizers.schedules import cosine
-from noiseproof.types import Recipe
-
-Values: TypeAlias = Mapping[str, float | Scalar]
-"""A value for each knob of a rival."""
-
-
-class LogUniform(NamedTuple):
-    """A range whose logarithm is uniform. Attributes: `low` and `high`, positive."""
-
-    low: float
-    high: float
-
-
-class Switch(NamedTuple):
-    """A knob that is off (0) or on (1)."""
+from noiseproof.types import Layout, Recipe, Regularization
 
 
 class Rival(NamedTuple):
@@ -36,40 +30,17 @@ class Rival(NamedTuple):
 
     Attributes:
         knobs: Range of each knob.
-        recipe: `(values, num_steps) -> Recipe`; values may be traced.
+        recipe: `(values, num_steps, layout) -> Recipe`; values may be traced.
+        num_trials: Points that its random search should try at least.
     """
 
-    knobs: Mapping[str, LogUniform | Switch]
-    recipe: Callable[[Values, int], Recipe]
+    knobs: Knobs
+    recipe: Callable[[Values, int, Layout], Recipe]
+    num_trials: int = 32
 
 
-def draw(
-    rival: Rival, num_trials: int, generator: np.random.Generator
-) -> dict[str, Float[np.ndarray, " trials"]]:
-    """Random values of every knob, one of each for a trial."""
-    values = {}
-    for name, knob in rival.knobs.items():
-        if isinstance(knob, LogUniform):
-            low, high = np.log(knob.low), np.log(knob.high)
-            values[name] = np.exp(generator.uniform(low, high, num_trials))
-        else:
-            values[name] = generator.integers(0, 2, num_trials).astype(float)
-    return values
-
-
-def on_edge(rival: Rival, values: Values, *, margin: float = 0.03) -> list[str]:
-    """The knobs whose value lies within a share `margin` of its range's end, in the logarithm."""
-    found = []
-    for name, knob in rival.knobs.items():
-        if isinstance(knob, LogUniform):
-            place = np.log(float(values[name]) / knob.low) / np.log(knob.high / knob.low)
-            if not margin <= place <= 1.0 - margin:
-                found.append(name)
-    return found
-
-
-def learning_rate(values: Values, num_steps: int) -> optax.Schedule:
-    """The schedule of a rival: constant, or a cosine to zero where the knob `cosine` is on."""
+def schedule(values: Values, num_steps: int) -> optax.Schedule:
+    """The learning rate: constant, or a cosine to zero where the knob `cosine` is on."""
 
     def at(count: ArrayLike) -> Scalar:
         fraction = jnp.asarray(count) / num_steps
@@ -79,21 +50,95 @@ def learning_rate(values: Values, num_steps: int) -> optax.Schedule:
     return at
 
 
-def sgd(values: Values, num_steps: int) -> Recipe:
+def sgd(values: Values, num_steps: int, _layout: Layout) -> Recipe:
     """Stochastic gradient descent with momentum (Polyak, 1964)."""
     momentum = 1.0 - values["one_minus_momentum"]
-    return Recipe(optax.sgd(learning_rate(values, num_steps), momentum=momentum))
+    return Recipe(optax.sgd(schedule(values, num_steps), momentum=momentum))
 
 
-def adam(values: Values, num_steps: int) -> Recipe:
+def adam(values: Values, num_steps: int, _layout: Layout) -> Recipe:
     """Adam (Kingma, Ba, arXiv 1412.6980)."""
-    return Recipe(optax.adam(learning_rate(values, num_steps)))
+    return Recipe(optax.adam(schedule(values, num_steps)))
 
 
-def adamw(values: Values, num_steps: int) -> Recipe:
+def adamw(values: Values, num_steps: int, _layout: Layout) -> Recipe:
     """Adam with decoupled weight decay (Loshchilov, Hutter, arXiv 1711.05101)."""
-    schedule = learning_rate(values, num_steps)
-    return Recipe(optax.adamw(schedule, weight_decay=values["weight_decay"]))
+    rate = schedule(values, num_steps)
+    return Recipe(optax.adamw(rate, weight_decay=values["weight_decay"]))
+
+
+def ema(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Adam, judged by an exponential average of its weights (see `averaging`)."""
+    return averaged(adam(values, num_steps, layout), values["average_share"] * num_steps)
+
+
+def sam(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Adam with the gradient a step uphill (Foret et al., arXiv 2010.01412)."""
+    return adam(values, num_steps, layout)._replace(perturb=sharpness_aware(values["rho"]))
+
+
+def asam(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Adam with the gradient a step uphill, in units of each weight (arXiv 2102.11600)."""
+    perturb = adaptive_sharpness_aware(values["rho"])
+    return adam(values, num_steps, layout)._replace(perturb=perturb)
+
+
+def damp(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Adam under multiplicative weight noise (Trinh et al., arXiv 2406.16540)."""
+    return adam(values, num_steps, layout)._replace(perturb=weight_noise(values["noise_std"]))
+
+
+def label_smoothing(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Adam on smoothed labels (Szegedy et al., arXiv 1512.00567)."""
+    regularization = Regularization(label_smoothing=values["label_smoothing"])
+    return adam(values, num_steps, layout)._replace(regularization=regularization)
+
+
+def dropout(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Adam with hidden units left out at random (Srivastava et al., 2014, JMLR 15)."""
+    regularization = Regularization(dropout=values["dropout"])
+    return adam(values, num_steps, layout)._replace(regularization=regularization)
+
+
+def decayed(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Adam with four decays that know where a weight sits (see `decayed_adam`)."""
+    decays = Decays(**{name: values[f"{name}_decay"] for name in Decays._fields})
+    return Recipe(decayed_adam(schedule(values, num_steps), decays, layout))
+
+
+def autoft(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """All of the common knobs at once, each on or off, after AutoFT (Choi et al., arXiv
+    2401.10220), which searches such a space on data from outside the training distribution.
+    """
+    decays = Decays(weights=values["weights_decay"], biases=values["biases_decay"])
+    optimizer = decayed_adam(
+        schedule(values, num_steps),
+        decays,
+        layout,
+        b1=1.0 - values["one_minus_b1"],
+        b2=1.0 - values["one_minus_b2"],
+    )
+    recipe = Recipe(
+        optimizer,
+        perturb=one_after_another(
+            weight_noise(values["noise_std"]), sharpness_aware(values["rho"])
+        ),
+        regularization=Regularization(values["label_smoothing"], values["dropout"]),
+    )
+    return averaged(recipe, values["average_share"] * num_steps)
+
+
+RATE: Knobs = {"learning_rate": LogUniform(1e-4, 1e-1), "cosine": Switch()}
+RHO = LogUniform(1e-3, 3.0)
+NOISE_STD = LogUniform(3e-3, 1.0)
+LABEL_SMOOTHING = LogUniform(1e-3, 0.9)
+DROPOUT = LogUniform(1e-2, 0.9)
+AVERAGE_SHARE = LogUniform(1e-3, 1.0)
+
+
+def maybe(knob: LogUniform) -> LogUniform:
+    """The knob, turned off in half of all trials."""
+    return knob._replace(chance_of_none=0.5)
 
 
 RIVALS = {
@@ -105,7 +150,7 @@ RIVALS = {
         },
         sgd,
     ),
-    "adam": Rival({"learning_rate": LogUniform(1e-4, 1e-1), "cosine": Switch()}, adam),
+    "adam": Rival(RATE, adam),
     "adamw": Rival(
         {
             "learning_rate": LogUniform(1e-4, 1e-1),
@@ -113,6 +158,40 @@ RIVALS = {
             "cosine": Switch(),
         },
         adamw,
+    ),
+    "ema": Rival({**RATE, "average_share": AVERAGE_SHARE}, ema),
+    "sam": Rival({**RATE, "rho": RHO}, sam),
+    "asam": Rival({**RATE, "rho": LogUniform(1e-2, 30.0)}, asam),
+    "damp": Rival({**RATE, "noise_std": NOISE_STD}, damp),
+    "label_smoothing": Rival({**RATE, "label_smoothing": LABEL_SMOOTHING}, label_smoothing),
+    "dropout": Rival({**RATE, "dropout": DROPOUT}, dropout),
+    "decayed_adam": Rival(
+        {
+            "learning_rate": LogUniform(5e-4, 5e-2),
+            "weights_decay": LogUniform(1e-3, 3.0),
+            "roughness_decay": LogUniform(1e-2, 1e1),
+            "means_decay": LogUniform(3e-2, 1e2),
+            "biases_decay": LogUniform(3e-3, 3e1),
+            "cosine": Switch(),
+        },
+        decayed,
+        num_trials=64,
+    ),
+    "autoft": Rival(
+        {
+            **RATE,
+            "one_minus_b1": LogUniform(1e-2, 1.0),
+            "one_minus_b2": LogUniform(1e-4, 1.0),
+            "weights_decay": maybe(LogUniform(1e-3, 1e1)),
+            "biases_decay": maybe(LogUniform(3e-3, 3e1)),
+            "label_smoothing": maybe(LABEL_SMOOTHING),
+            "dropout": maybe(DROPOUT),
+            "average_share": maybe(AVERAGE_SHARE),
+            "rho": maybe(RHO),
+            "noise_std": maybe(NOISE_STD),
+        },
+        autoft,
+        num_trials=64,
     ),
 }
 """Rivals by name."""

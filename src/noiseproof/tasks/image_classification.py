@@ -16,7 +16,8 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar, Shaped
 
 from noiseproof.tasks.meta_losses import BALANCES, Component, pool_sizes, scales, shares
-from noiseproof.types import Batch, Model, Params, Task
+from noiseproof.tasks.regularization import regularized_cross_entropy
+from noiseproof.types import Batch, Model, Params, Regularization, Task
 
 
 class TaskData(NamedTuple):
@@ -94,6 +95,14 @@ def image_classification(
     def loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
         return cross_entropy(model, params, draw_batch(data.inner, batch_size, key))
 
+    def regularized_loss(
+        params: Params, data: TaskData, regularization: Regularization, key: PRNGKeyArray
+    ) -> Scalar:
+        batch = draw_batch(data.inner, batch_size, key)
+        # The batch has drawn from the first two folds of its key.
+        own_key = jax.random.fold_in(key, 2)
+        return regularized_cross_entropy(model, params, batch, regularization, own_key)
+
     def meta_loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
         if data.pool is None:
             raise ValueError("The data have no pool yet: call task.refresh(data, key) first.")
@@ -113,4 +122,4 @@ def image_classification(
             start += size
         return data._replace(pool=Batch(jnp.concatenate(parts), clean.labels))
 
-    return Task(model.init, loss, meta_loss, refresh)
+    return Task(model.init, loss, meta_loss, refresh, regularized_loss)

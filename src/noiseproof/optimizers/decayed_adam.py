@@ -1,0 +1,119 @@
+"""Adam with four decays, each for what one part of a classifier should be by default.
+
+Beside the weights themselves, what decays is what makes a first layer respond to the wrong things:
+the difference of its filters from their own 3×3 spatial mean, which answers to noise of single
+pixels, and the mean of each filter over the image, which answers to shifts of brightness. Each
+decay is times the learning rate, as in AdamW (Loshchilov, Hutter, arXiv 1711.05101). A rule of
+this package, found by looking at what the corrupted outer loss asks for.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Scalar
+
+from noiseproof.optimizers.layout import check_layout, roles
+from noiseproof.types import Layout, Optimizer, Params, TensorRole
+
+
+class Decays(NamedTuple):
+    """Strengths of decay, each not negative, per unit of learning rate.
+
+    Attributes:
+        weights: Of all weights towards zero.
+        roughness: Of the first layer's filters towards their own 3×3 spatial mean.
+        means: Of the mean of each filter of the first layer, over the image, towards zero.
+        biases: Of biases towards zero.
+    """
+
+    weights: float | Scalar = 0.0
+    roughness: float | Scalar = 0.0
+    means: float | Scalar = 0.0
+    biases: float | Scalar = 0.0
+
+
+def decayed_adam(
+    learning_rate: optax.ScalarOrSchedule,
+    decays: Decays,
+    layout: Layout,
+    *,
+    b1: float | Scalar = 0.9,
+    b2: float | Scalar = 0.999,
+) -> Optimizer:
+    """Adam with decays; the defaults are Adam's.
+
+    Args:
+        learning_rate: Size of a step, or a schedule.
+        decays: Their strengths; times the learning rate each should stay below 1.
+        layout: The roles of the classifier's tensors.
+        b1: Decay of the mean gradient.
+        b2: Decay of the mean squared gradient.
+    """
+    return optax.chain(
+        optax.scale_by_adam(b1, b2),
+        add_decays(decays, layout),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def add_decays(decays: Decays, layout: Layout) -> Optimizer:
+    """Adds the pull of each decay to an update, before it is scaled by the learning rate.
+
+    Raises:
+        ValueError: On `update`, without params or if the layout is not theirs.
+    """
+
+    @optax.stateless
+    def pulled(updates: Params, params: Params | None) -> Params:
+        if params is None:
+            raise ValueError("add_decays needs params: call update(grads, state, params).")
+        check_layout(layout, params)
+        leaves, structure = jax.tree.flatten(params)
+        pulls = [pull(*pair, decays) for pair in zip(roles(layout), leaves, strict=True)]
+        return optax.tree.add(updates, jax.tree.unflatten(structure, pulls))
+
+    return pulled
+
+
+def pull(role: TensorRole, weight: Float[Array, "..."], decays: Decays) -> Float[Array, "..."]:
+    """What the decays subtract from a tensor, per unit of learning rate; nothing from a norm."""
+    if role.kind == "norm":
+        return jnp.zeros_like(weight)
+    if role.kind == "bias":
+        return decays.biases * weight
+    plain = decays.weights * weight
+    return plain + structured_pull(role, weight, decays) if role.kind == "first" else plain
+
+
+def structured_pull(
+    role: TensorRole, weight: Float[Array, "..."], decays: Decays
+) -> Float[Array, "..."]:
+    """The decays of the first layer's filters towards their 3×3 mean and of their mean.
+
+    Raises:
+        ValueError: The role gives no height, width and channels.
+    """
+    if len(role.spatial_shape) != 3:
+        raise ValueError(
+            "The layout must give the first weight its (height, width, channels), "
+            f"got {role.spatial_shape}."
+        )
+    filters = weight.reshape(*role.spatial_shape, -1)
+    rough = filters - neighborhood_mean(filters)
+    mean = filters.mean(axis=(0, 1, 2), keepdims=True)
+    return (decays.roughness * rough + decays.means * mean).reshape(weight.shape)
+
+
+def neighborhood_mean(
+    filters: Float[Array, "height width channels units"],
+) -> Float[Array, "height width channels units"]:
+    """The mean of every point and its eight neighbors, edge points repeated beyond the edge."""
+    for axis in (0, 1):
+        size = filters.shape[axis]
+        widths = [(int(at == axis),) * 2 for at in range(filters.ndim)]
+        padded = jnp.pad(filters, widths, mode="edge")
+        shifted = [jax.lax.slice_in_dim(padded, at, at + size, axis=axis) for at in range(3)]
+        filters = jnp.mean(jnp.stack(shifted), axis=0)
+    return filters
