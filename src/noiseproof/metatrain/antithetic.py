@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from noiseproof import inner_loop
@@ -36,6 +37,7 @@ class Objective(NamedTuple):
         max_loss: Losses above count as this, so that no single run rules a mean, in nats.
         run_length: Draws the length of a meta-training run, of at most `num_steps`; None where
             all have that length.
+        mesh: The devices that runs are spread over, see `devices.pairs_mesh`; None for one.
     """
 
     task: Task
@@ -46,6 +48,7 @@ class Objective(NamedTuple):
     last_share: float = 1.0
     max_loss: float = 10.0
     run_length: RunLength = None
+    mesh: Mesh | None = None
 
 
 class Losses(NamedTuple):

@@ -23,6 +23,7 @@ from noiseproof.metatrain.antithetic import (
     start_pair,
     unroll_pair,
 )
+from noiseproof.metatrain.devices import over_pairs
 from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
 
 
@@ -42,7 +43,8 @@ def es(objective: Objective, *, num_pairs: int, std: float) -> GradientEstimator
     check_whole_runs(objective)
     check_pairs(num_pairs, std)
 
-    def one_pair(theta: Theta, data: Data, key: PRNGKeyArray) -> tuple[Theta, Losses]:
+    def one_pair(shared: tuple[Theta, Data], key: PRNGKeyArray) -> tuple[Theta, Losses]:
+        theta, data = shared
         eps_key, run_key = jax.random.split(key)
         eps = draw_eps(theta, eps_key)
         states = start_pair(objective, theta, run_key)
@@ -57,14 +59,14 @@ def es(objective: Objective, *, num_pairs: int, std: float) -> GradientEstimator
         )
         return pair_gradient(losses, eps, std), losses
 
+    all_pairs = over_pairs(one_pair, num_pairs, objective.mesh)
+
     def init(_theta: Theta, _data: Data, _key: PRNGKeyArray) -> tuple[()]:
         return ()
 
     def estimate(
         theta: Theta, state: tuple[()], data: Data, key: PRNGKeyArray
     ) -> tuple[MetaEstimate, tuple[()]]:
-        keys = pair_keys(num_pairs, key)
-        gradients = jax.vmap(lambda key: one_pair(theta, data, key))(keys)
-        return combine(*gradients), state
+        return combine(*all_pairs((theta, data), pair_keys(num_pairs, key))), state
 
     return GradientEstimator(init, estimate, 2 * num_pairs * objective.num_steps)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 from noiseproof import inner_loop
 from noiseproof.checkpoint import load_state, save_state
 from noiseproof.metatrain.antithetic import Objective, recipe_of
+from noiseproof.metatrain.devices import agree, everywhere, is_first_process, over_runs
 from noiseproof.results import MetricsLine, append_metrics, truncate_metrics
 from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
 
@@ -98,15 +99,17 @@ def select_loss(
     """Mean meta-loss on `select` over the last tenth of several runs; infinite if one diverged."""
     pool_key, run_key = jax.random.split(key)
     data = objective.task.refresh(select_data, pool_key)
-    recipe = recipe_of(objective, theta)
 
-    def one_run(key: PRNGKeyArray) -> Scalar:
+    def one_run(shared: tuple[Theta, Data], key: PRNGKeyArray) -> Scalar:
+        theta, data = shared
+        recipe = recipe_of(objective, theta)
         run = inner_loop.train(
             objective.task, recipe, data, objective.num_steps, key, scored_share=0.1
         )
         return run.meta_loss
 
-    loss = jax.vmap(one_run)(jax.random.split(run_key, num_runs)).mean()
+    all_runs = over_runs(one_run, num_runs, objective.mesh)
+    loss = all_runs((theta, data), jax.random.split(run_key, num_runs)).mean()
     return jnp.where(jnp.isfinite(loss), loss, jnp.inf)
 
 
@@ -201,11 +204,13 @@ def meta_train(
     """
     check_plan(plan)
     steps = build_steps(objective, estimator, plan)
+    data, select_data = everywhere((data, select_data), objective.mesh)
     theta_key, runs_key, steps_key, select_key = jax.random.split(key, 4)
     state = steps.start(data, theta_key, runs_key)
-    if folder is not None:
+    if folder is not None and resume:
+        state = restore(folder, state)
+    if folder is not None and is_first_process():
         folder.mkdir(parents=True, exist_ok=True)
-        state = restore(folder, state) if resume else state
         truncate_metrics(folder / METRICS_FILE, int(state.outer_step))
     began = time.monotonic() - float(state.seconds)
     for step in range(int(state.outer_step) + 1, plan.num_outer_steps + 1):
@@ -213,8 +218,8 @@ def meta_train(
         loss = None
         if is_due(step, plan.select_every, plan):
             state, loss = keep_best(state, steps.score(state.theta, select_data, select_key))
-        seconds = time.monotonic() - began
-        state = state._replace(seconds=jnp.float32(seconds))
+        stop, seconds = agree(should_stop(), time.monotonic() - began)
+        state = state._replace(seconds=everywhere(jnp.float32(seconds), objective.mesh))
         line = MetricsLine(
             outer_step=step,
             meta_loss=float(found.meta_loss),
@@ -225,10 +230,11 @@ def meta_train(
             gradient_norm=float(norm),
             diverged_share=float(found.diverged_share),
         )
-        stopping = should_stop() and step < plan.num_outer_steps
+        stopping = stop and step < plan.num_outer_steps
         if folder is not None:
             # The line first: what a checkpoint has not reached is cut off again at a resume.
-            append_metrics(folder / METRICS_FILE, line)
+            if is_first_process():
+                append_metrics(folder / METRICS_FILE, line)
             if stopping or is_due(step, plan.checkpoint_every, plan):
                 save_state(folder / CHECKPOINTS_FOLDER, step, state)
         on_metrics(line)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from noiseproof.metatrain.antithetic import Losses, Objective, combine, pair_keys
+from noiseproof.metatrain.devices import over_pairs
 from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
 
 
@@ -71,7 +72,8 @@ def staggered(
         combine: Makes one estimate of all particles' gradients and losses.
 
     Raises:
-        ValueError: A truncation that does not divide the run or that cuts a loss interval.
+        ValueError: A truncation that does not divide the run or that cuts a loss interval, or
+            devices that do not divide the particles.
     """
     check_truncation(objective, truncation)
     longest = objective.num_steps // truncation
@@ -93,31 +95,34 @@ def staggered(
         return Particle(carry, run_key, jnp.zeros((), jnp.int32), length, length, num_estimates)
 
     def one_particle(
-        theta: Theta, particle: Particle, data: Data, key: PRNGKeyArray
+        shared: tuple[Theta, Data], own: tuple[Particle, PRNGKeyArray]
     ) -> tuple[Particle, tuple[Any, Losses]]:
+        (theta, data), (particle, key) = shared, own
         run_key, key = jax.random.split(key)
         fresh = begin(theta, particle.num_estimates, run_key)
         particle = choose(particle.age == particle.last, fresh, particle)
-        own = of_length(particle.num_truncations)
-        carry, found = advance(own, theta, particle, data, key)
+        carry, found = advance(of_length(particle.num_truncations), theta, particle, data, key)
         num_estimates = particle.num_estimates + 1
         particle = particle._replace(carry=carry, age=particle.age + 1, num_estimates=num_estimates)
         return particle, found
 
-    def first(theta: Theta, index: Int[Array, ""], run_key: PRNGKeyArray) -> Particle:
+    def first(theta: Theta, own: tuple[Int[Array, ""], PRNGKeyArray]) -> Particle:
+        index, run_key = own
         particle = begin(theta, jnp.zeros((), jnp.int32), run_key)
         length = particle.num_truncations
         return particle._replace(last=length - index * length // num_particles % length)
 
+    all_firsts = over_pairs(first, num_particles, objective.mesh)
+    all_particles = over_pairs(one_particle, num_particles, objective.mesh)
+
     def init(theta: Theta, _data: Data, key: PRNGKeyArray) -> Particle:
-        keys, index = pair_keys(num_particles, key), jnp.arange(num_particles)
-        return jax.vmap(lambda index, key: first(theta, index, key))(index, keys)
+        return all_firsts(theta, (jnp.arange(num_particles), pair_keys(num_particles, key)))
 
     def estimate(
         theta: Theta, state: Particle, data: Data, key: PRNGKeyArray
     ) -> tuple[MetaEstimate, Particle]:
         keys = pair_keys(num_particles, key)
-        state, found = jax.vmap(lambda one, key: one_particle(theta, one, data, key))(state, keys)
+        state, found = all_particles((theta, data), (state, keys))
         return combine(*found), state
 
     return GradientEstimator(init, estimate, runs_each * num_particles * truncation)
