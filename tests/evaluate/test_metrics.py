@@ -93,6 +93,16 @@ def test_flips_are_counted_from_frame_to_frame_or_against_the_first():
     assert metrics.flip_probability(noise, against_first=True) == 1
 
 
+def test_the_mean_flip_probability_takes_each_sequence_by_its_own_kind():
+    noise, path = np.array([[1, 2, 2, 2]]), np.array([[1, 2, 2, 1]])
+    # Against the first frame 1, from frame to frame 2/3.
+    predictions = {"shot_noise": noise, "tilt": path}
+    value = metrics.mean_flip_probability(predictions, ("shot_noise", "tilt"))
+    assert value == pytest.approx((1 + 2 / 3) / 2)
+    with pytest.raises(ValueError, match=r"predictions must cover gaussian_noise, .* lack gau"):
+        metrics.mean_flip_probability(predictions)
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match=r"errors must cover fog, snow, but lack snow\."):
         metrics.mean_corruption_error({"fog": [0.1]}, ("fog", "snow"))

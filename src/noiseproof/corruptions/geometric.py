@@ -91,39 +91,43 @@ def translate(image: Image, key: PRNGKeyArray, *, share: Constant) -> Image:
     """Moves the image by `share` of its sides, up or down, left or right."""
     height, width, _ = image.shape
     down, right = _signs(key) * share
-    return _map(image, jnp.eye(2), jnp.stack([down * height, right * width]))
+    return resample(image, jnp.eye(2), jnp.stack([down * height, right * width]))
 
 
 def rescale(image: Image, key: PRNGKeyArray, *, factor: Constant) -> Image:
     """Shrinks the image by `factor` about its center."""
     del key  # nothing is random here
-    return _map(image, factor * jnp.eye(2), jnp.zeros(2))
+    return resample(image, factor * jnp.eye(2), jnp.zeros(2))
 
 
 def rotate(image: Image, key: PRNGKeyArray, *, radians: Constant) -> Image:
     """Turns the image about its center, to either side."""
-    angle = radians * _signs(key)[0]
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    return _map(image, jnp.array([[cos, sin], [-sin, cos]]), jnp.zeros(2))
+    return resample(image, rotation(radians * _signs(key)[0]), jnp.zeros(2))
 
 
 def shear(image: Image, key: PRNGKeyArray, *, radians: Constant) -> Image:
     """Shears rows against each other, to either side: columns read column - tan(angle) · row."""
     slope = jnp.tan(radians * _signs(key)[0])
-    return _map(image, jnp.array([[1.0, 0.0], [-slope, 1.0]]), jnp.zeros(2))
+    return resample(image, jnp.array([[1.0, 0.0], [-slope, 1.0]]), jnp.zeros(2))
 
 
-def _signs(key: PRNGKeyArray) -> Float[Array, "2"]:
-    return jnp.sign(sampling.uniform((2,), key))
+def rotation(radians: Constant) -> Float[Array, "2 2"]:
+    """The matrix of a turn."""
+    cos, sin = jnp.cos(radians), jnp.sin(radians)
+    return jnp.array([[cos, sin], [-sin, cos]])
 
 
-def _map(image: Image, matrix: Float[Array, "2 2"], offset: Float[Array, "2"]) -> Image:
+def resample(image: Image, matrix: Float[Array, "2 2"], offset: Float[Array, "2"]) -> Image:
     """Reads each pixel from `matrix` · (row, column) + `offset`, both counted from the center."""
     height, width, _ = image.shape
     center = jnp.array([(height - 1) / 2, (width - 1) / 2])
     points = jnp.moveaxis(jnp.mgrid[:height, :width], 0, -1) - center
     source = jnp.einsum("ij,hwj->hwi", matrix, points) + offset + center
     return sample(image, source[..., 0], source[..., 1], "zero")
+
+
+def _signs(key: PRNGKeyArray) -> Float[Array, "2"]:
+    return jnp.sign(sampling.uniform((2,), key))
 
 
 def _move_three_points(image: Image, affine: Constant, key: PRNGKeyArray) -> Image:

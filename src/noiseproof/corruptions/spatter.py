@@ -59,11 +59,11 @@ def spatter(
     """
     height, width, _ = image.shape
     field = mean + std * sampling.normal((height, width, 1), key)
-    liquid = filters.gaussian_blur(field, sigma, max_sigma=max_sigma)[..., 0]
-    liquid = jnp.where(liquid < threshold, 0.0, liquid)
+    soft = filters.gaussian_blur(field, sigma, max_sigma=max_sigma)[..., 0]
+    liquid = jnp.where(soft < threshold, 0.0, soft)
     if isinstance(mud, int):
-        return _lay_mud(image, liquid, strength) if mud else _lay_water(image, liquid, strength)
-    wet, dirty = _lay_water(image, liquid, strength), _lay_mud(image, liquid, strength)
+        return _lay_mud(image, liquid, strength) if mud else lay_water(image, liquid, strength)
+    wet, dirty = lay_water(image, liquid, strength), _lay_mud(image, liquid, strength)
     return jnp.where(mud > 0, dirty, wet)
 
 
@@ -74,7 +74,8 @@ def _lay_mud(image: Image, liquid: Plane, strength: Constant) -> Image:
     return image * (1 - cover) + cover * MUD[: image.shape[-1]]
 
 
-def _lay_water(image: Image, liquid: Plane, strength: Constant) -> Image:
+def lay_water(image: Image, liquid: Plane, strength: Constant) -> Image:
+    """Adds the light that drops of the heights `liquid`, 0 to 1, catch at their edges."""
     levels = jnp.floor(liquid * 255)
     light = levels * _glint(levels)
     light = light / jnp.maximum(light.max(), 1.0) * strength

@@ -2,9 +2,9 @@
 
 Frost is procedural: the original lays a piece of one of five photographs of frost, whose license
 is unclear, over the image; here a Gaussian field with the brightness, contrast, color and spectrum
-of each stands in for it. It has no crystal shapes. Over 20 draws for each of 300 CIFAR-10 images the
-root mean square change is within 1 percent of the photographs' at every severity; a single draw for
-each scatters by 1 to 2 percent on either side.
+of each stands in for it. It has no crystal shapes. Over 20 draws for each of 300 CIFAR-10 images
+the root mean square change is within 1 percent of the photographs' at every severity; a single draw
+for each scatters by 1 to 2 percent on either side.
 """
 
 import math
@@ -67,16 +67,34 @@ def snow(
         mix: Share of the image that is not lightened.
         max_sigma: Upper bound of `sigma`, static.
     """
-    height, width, channels = image.shape
     flakes_key, angle_key = jax.random.split(key)
-    flakes = mean + std * sampling.normal((height, width, 1), flakes_key)
-    flakes = separable(flakes, zoom_matrix(height, zoom), zoom_matrix(width, zoom))
-    flakes = quantized(jnp.where(flakes < threshold, 0.0, flakes))
+    height, width, _ = image.shape
+    flakes = draw_flakes(height, width, mean, std, zoom, threshold, flakes_key)
     # Streaks point from 45 to 135 degrees, mostly downward.
-    turn = sampling.uniform((), angle_key) * math.pi / 4
-    streaks = smear(flakes, turn - math.pi / 2, radius=radius, sigma=sigma, max_sigma=max_sigma)
+    angle = sampling.uniform((), angle_key) * math.pi / 4 - math.pi / 2
+    streaks = smear(flakes, angle, radius=radius, sigma=sigma, max_sigma=max_sigma)
+    return lay_snow(image, streaks, mix=mix)
+
+
+def draw_flakes(
+    height: int,
+    width: int,
+    mean: Constant,
+    std: Constant,
+    zoom: Constant,
+    threshold: Constant,
+    key: PRNGKeyArray,
+) -> Float[Array, "height width 1"]:
+    """Flakes before they fall: what is left of normal noise above a threshold, in 8 bits."""
+    flakes = mean + std * sampling.normal((height, width, 1), key)
+    flakes = separable(flakes, zoom_matrix(height, zoom), zoom_matrix(width, zoom))
+    return quantized(jnp.where(flakes < threshold, 0.0, flakes))
+
+
+def lay_snow(image: Image, streaks: Float[Array, "height width 1"], *, mix: Constant) -> Image:
+    """Lays streaks, and their image turned upside down, over the lightened image."""
     flakes = rounded(streaks)
-    grey = image @ GREY_WEIGHTS[:, None] if channels == 3 else image
+    grey = image @ GREY_WEIGHTS[:, None] if image.shape[-1] == 3 else image
     lightened = mix * image + (1 - mix) * jnp.maximum(image, 1.5 * grey + 0.5)
     return lightened + flakes + flakes[::-1, ::-1]
 

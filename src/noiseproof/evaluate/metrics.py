@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from noiseproof.corruptions.families import STANDARD_15
+from noiseproof.corruptions.sequences import AGAINST_FIRST, CIFAR_10_P
 
 Errors = Mapping[str, Sequence[float]]
 """Error of one classifier by corruption, at the severities 1 to 5 (or only their mean)."""
@@ -168,6 +169,25 @@ def flip_probability(
     before = predictions[:, :1] if against_first else predictions[:, :-1]
     flips = predictions[:, 1:] != before
     return float(flips.mean())
+
+
+def mean_flip_probability(
+    predictions: Mapping[str, Int[np.ndarray, "sequences frames"]],
+    names: Sequence[str] = CIFAR_10_P,
+) -> float:
+    """The plain mean of the flip probabilities of several kinds of sequence, as on CIFAR-10-P.
+
+    Args:
+        predictions: By the name of the sequence, a key of `SEQUENCES`; noise is compared with the
+            first frame.
+        names: The sequences to average over.
+
+    Raises:
+        ValueError: A sequence of `names` is missing.
+    """
+    _require(predictions, names, "predictions")
+    flips = [flip_probability(predictions[n], against_first=n in AGAINST_FIRST) for n in names]
+    return float(np.mean(flips))
 
 
 def _mean_ratio(numbers: Mapping[str, float], baseline: Mapping[str, float]) -> float:
