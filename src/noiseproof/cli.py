@@ -77,12 +77,25 @@ def run(
     resume: Resume = False,
     data_dir: DataDir = None,
     data: DataFile = None,
+    distributed: Annotated[
+        bool,
+        typer.Option("--distributed", help="One of several processes, as SLURM starts them."),
+    ] = False,
+    coordinator: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where process 0 is met.")
+    ] = None,
+    num_processes: Annotated[int | None, typer.Option(help="How many there are.", min=1)] = None,
+    process_id: Annotated[int | None, typer.Option(help="Number of this one.", min=0)] = None,
 ) -> None:
     """Meta-train, tune the rivals, compare, record and report."""
     from noiseproof.commands import run
+    from noiseproof.metatrain.devices import connect, is_first_process
 
     config = configs.load_preset(preset, [*settings, *_data_setting(data)])
-    run.run(preset, config, out, Console(), seed=seed, data_dir=data_dir, resume=resume)
+    if distributed or (coordinator, num_processes, process_id) != (None, None, None):
+        connect(coordinator, num_processes, process_id)
+    console = Console(quiet=not is_first_process())
+    run.run(preset, config, out, console, seed=seed, data_dir=data_dir, resume=resume)
 
 
 @app.command()

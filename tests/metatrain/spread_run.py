@@ -27,7 +27,6 @@ from noiseproof.types import LearnedOptimizer
 
 OPTIONS = {"num_pairs": 8, "num_runs": 8, "std": 0.05, "truncation": 4}
 PLAN = Plan(num_outer_steps=100, learning_rate=0.1, warmup_share=0.0, num_select_runs=3)
-DATA = QuadraticData(jnp.array([1.0, 2.0, -1.0]), jnp.array([0.5, 1.0, -1.0]))
 
 
 def rates() -> LearnedOptimizer:
@@ -53,7 +52,8 @@ def ten_steps(name: str, num_devices: int, num_pairs: int) -> dict[str, np.ndarr
     quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     with mock.patch.object(jax, "jit", quick):
         steps = build_steps(objective, ESTIMATORS[name](objective, **options), PLAN)
-    data, key = everywhere(DATA, mesh), jax.random.key(0)
+    data = QuadraticData(jnp.array([1.0, 2.0, -1.0]), jnp.array([0.5, 1.0, -1.0]))
+    data, key = everywhere(data, mesh), jax.random.key(0)
     state = steps.start(data, key, key)
     for _ in range(10):
         state, found, _norm = steps.advance(state, data, key)

@@ -3,7 +3,8 @@
 A state is a folder `step_00000050` that Orbax writes beside its final name, with a `manifest.json`
 that holds the SHA-256 of every file and of itself. It gets its name only when it is whole on the
 disk, so a killed write leaves nothing that could be taken for a checkpoint, and damage is noticed
-before a byte of it is used. One process writes.
+before a byte of it is used. Of several processes each writes the arrays that it holds, to a disk
+that all see, and the first one does the rest; all must call.
 """
 
 import errno
@@ -21,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from noiseproof.checkpoint.seal import UNFINISHED, flush, seal, sha256, unseal
 
@@ -57,22 +59,26 @@ def save_state(folder: str | Path, step: int, state: State, keep: int = 2) -> Pa
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}.")
     leaves = _describe(state)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(folder)
+    folder, is_first = Path(folder), jax.process_index() == 0
     final = folder / f"step_{step:08d}"
     unfinished = final.with_suffix(UNFINISHED)
+    if is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(folder)
+    multihost_utils.sync_global_devices(final.name)
     try:
         _write_arrays(unfinished, state)
-        _write_manifest(unfinished, step, leaves)
-        _put_in_place(unfinished, final)
+        if is_first:
+            _write_manifest(unfinished, step, leaves)
+            _put_in_place(unfinished, final)
     except Exception as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         if _is_disk_full(error):
             message = f"The disk is full: {final.name} was not saved, older checkpoints stay"
             raise OSError(errno.ENOSPC, message, str(folder)) from error
         raise
-    _remove_superseded(folder, step, keep)
+    if is_first:
+        _remove_superseded(folder, step, keep)
     return final
 
 
@@ -202,10 +208,12 @@ def _restored(array: np.ndarray, like: Any) -> Any:
     if not isinstance(like, jax.Array):
         return array if isinstance(like, np.ndarray) else type(like)(array[()])
     if _is_key(like):
-        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
+        numbers = _restored(array, jax.random.key_data(like))
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(like))
     # An array that is on one device stays free to follow others to theirs.
-    spread = len(like.sharding.device_set) > 1
-    return jax.device_put(array, like.sharding if spread else None)
+    if len(like.sharding.device_set) == 1:
+        return jnp.asarray(array)
+    return jax.make_array_from_callback(array.shape, like.sharding, lambda index: array[index])
 
 
 def _step_folders(folder: Path) -> dict[int, Path]:

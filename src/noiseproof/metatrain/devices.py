@@ -8,11 +8,13 @@ Built on JAX's own engine: `jax.shard_map` over a mesh of one axis, and `jax.dis
 """
 
 import math
+import os
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -38,14 +40,17 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
     """Joins this process to the others; call it before anything else of JAX.
 
     Args:
-        coordinator: `host:port` of process 0, the same for all; None to ask SLURM, Open MPI or
-            whatever else JAX knows to have started the process.
-        num_processes: How many there are; None likewise.
-        process_id: This one's number, from 0; None likewise.
+        coordinator: `host:port` of process 0, the same for all; None for what the variable
+            JAX_COORDINATOR_ADDRESS says, or SLURM, or whatever else JAX knows to start processes.
+        num_processes: How many there are; None likewise, for JAX_NUM_PROCESSES.
+        process_id: This one's number, from 0; None likewise, for JAX_PROCESS_ID.
 
     Raises:
         ValueError: Something is missing that nobody knows, or the numbers do not fit.
     """
+    coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    num_processes = from_environment("JAX_NUM_PROCESSES", num_processes)
+    process_id = from_environment("JAX_PROCESS_ID", process_id)
     if process_id is not None and num_processes is not None and not 0 <= process_id < num_processes:
         raise ValueError(f"process_id must lie in [0, {num_processes - 1}], got {process_id}.")
     if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
@@ -61,6 +66,20 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
     except (ValueError, RuntimeError) as error:
         given = f"coordinator {coordinator}, {num_processes} processes, process {process_id}"
         raise ValueError(f"The processes could not be joined ({given}): {error}") from error
+
+
+def from_environment(name: str, given: int | None) -> int | None:
+    """What was given, or else a variable of the environment.
+
+    Raises:
+        ValueError: The variable is no whole number.
+    """
+    text = os.environ.get(name, "")
+    if given is not None or not text:
+        return given
+    if not text.isdigit():
+        raise ValueError(f"{name} must be a whole number, got {text}.")
+    return int(text)
 
 
 def pairs_mesh(num_pairs: int) -> Mesh | None:
@@ -180,3 +199,30 @@ def agree(stop: bool, seconds: float) -> tuple[bool, float]:
 def is_first_process() -> bool:
     """Whether this process is the one that writes and prints."""
     return jax.process_index() == 0
+
+
+def first_alone(action: Callable[[], None]) -> None:
+    """Lets the first process act while the others wait.
+
+    Raises:
+        ValueError: The first process raised one; then all do.
+    """
+    complaint = ""
+    if is_first_process():
+        try:
+            action()
+        except ValueError as error:
+            complaint = str(error)
+    if agree(bool(complaint), 0.0)[0]:
+        raise ValueError(complaint or "The first process could not begin; it says why.")
+
+
+def here(tree: Tree) -> Tree:
+    """A pytree of arrays of which every device has a copy, as arrays of this process alone."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), tree)
+
+
+def leave() -> None:
+    """Parts from the other processes, so that one may go on alone; all must call."""
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
