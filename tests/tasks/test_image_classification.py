@@ -95,6 +95,44 @@ def test_a_regularized_loss_is_that_of_the_same_batch():
     assert float(smoothed) == pytest.approx(0.2 * 0.9 * 100.0, rel=1e-4)
 
 
+def test_training_images_are_put_through_the_augmentation_and_no_others():
+    """A hundred levels brighter, inner images look like outer ones, which here are left alone."""
+    task = build(augmentation=[Component(1.0, shifted(100))])
+    data = task.refresh(DATA, KEY)
+    assert float(task.loss(OUTER, data, KEY)) == pytest.approx(0.0, abs=1e-6)
+    assert float(task.loss(INNER, data, KEY)) == UNKNOWN
+    assert float(task.regularized_loss(OUTER, data, Regularization(), KEY)) < 1e-6
+    assert float(task.meta_loss(OUTER, data, KEY)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_augmentation_is_a_mixture_of_the_same_batch():
+    """A quarter of the batch stays clean; the rest is unknown to the model of clean images."""
+    parts = [Component(1.0, clean), Component(3.0, shifted(100))]
+    found = float(build(augmentation=parts).loss(INNER, DATA, KEY))
+    assert found == pytest.approx(0.75 * np.log(NUM_CLASSES), rel=1e-4)
+
+
+def test_every_training_image_has_a_draw_of_its_own():
+    def noise(image, key):
+        return jnp.full_like(image, jax.random.uniform(key))
+
+    seen = []
+
+    def apply(params, images):
+        seen.append(images)
+        return jnp.zeros((len(images), NUM_CLASSES))
+
+    task = build(Model(lambda _key: (), apply), augmentation=[Component(1.0, noise)])
+    for seed in (0, 1):
+        task.loss((), DATA, jax.random.key(seed))
+    assert len(np.unique(levels_of(jnp.concatenate(seen)))) == 32
+
+
+def test_an_augmentation_needs_an_image_for_every_component():
+    with pytest.raises(ValueError, match="batch_size must be at least 17, got 16"):
+        build(augmentation=[Component(1.0, clean)] * 17)
+
+
 def test_units_are_left_out_by_draws_of_their_own():
     """Catches dropout under the key of the batch, whose draws would be tied to the images."""
     seen = []

@@ -55,7 +55,7 @@ def test_a_pool_smaller_than_its_mixture():
 
 
 def test_every_component_needs_an_image():
-    with pytest.raises(ValueError, match="must give every component of the outer loss an image"):
+    with pytest.raises(ValueError, match="must give every component of the mixture an image"):
         pool_sizes(parts(1.0, 1.0, 100.0), 10)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar, Shaped
 
-from noiseproof.tasks.meta_losses import BALANCES, Component, pool_sizes, scales, shares
+from noiseproof.tasks.meta_losses import BALANCES, Component, mix, pool_sizes, scales, shares
 from noiseproof.tasks.regularization import regularized_cross_entropy
 from noiseproof.types import Batch, Model, Params, Regularization, Task
 
@@ -47,6 +47,11 @@ def draw_batch(split: Batch, batch_size: int, key: PRNGKeyArray) -> Batch:
     return Batch(to_float(split.images[index]), split.labels[index])
 
 
+def own_key(batch_key: PRNGKeyArray, use: int) -> PRNGKeyArray:
+    """A key for something else than the batch, which has drawn from the first folds of its key."""
+    return jax.random.fold_in(batch_key, 1000 + use)
+
+
 def cross_entropy(model: Model, params: Params, batch: Batch) -> Scalar:
     """Mean cross-entropy of a batch, in nats."""
     return cross_entropies(model, params, batch).mean()
@@ -66,16 +71,18 @@ def image_classification(
     components: Sequence[Component],
     pool_size: int = 2048,
     balance: str = "mean",
+    augmentation: Sequence[Component] = (),
 ) -> Task:
     """A task whose data are `TaskData`.
 
     Args:
         model: The classifier.
-        batch_size: Clean images of `data.inner` a training step.
+        batch_size: Images of `data.inner` a training step.
         outer_batch_size: Images of the pool for one evaluation of the meta-loss.
         components: The mixture that the meta-loss is taken over, with its weights.
         pool_size: Images of `data.outer` that `refresh` corrupts.
         balance: A key of `BALANCES`, how the losses of the components become one.
+        augmentation: The mixture that training images are put through; none leaves them clean.
 
     Raises:
         ValueError: A size is not positive or too small for the mixture, the balance is unknown,
@@ -86,22 +93,28 @@ def image_classification(
             raise ValueError(f"{name} must be positive, got {size}.")
     if balance not in BALANCES:
         raise ValueError(f"balance must be one of {', '.join(BALANCES)}, got {balance}.")
+    if augmentation:
+        pool_sizes(augmentation, batch_size, "batch_size")
     sizes = pool_sizes(components, pool_size)
     batch_sizes = pool_sizes(components, outer_batch_size, "outer_batch_size")
     ends = np.cumsum(sizes)
     # Every batch has each component's share of images, drawn from its own stretch of the pool.
     first, behind = (np.repeat(place, batch_sizes) for place in (ends - sizes, ends))
 
+    def training_batch(data: TaskData, key: PRNGKeyArray) -> Batch:
+        batch = draw_batch(data.inner, batch_size, key)
+        if not augmentation:
+            return batch
+        return batch._replace(images=mix(augmentation, batch.images, own_key(key, 0)))
+
     def loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
-        return cross_entropy(model, params, draw_batch(data.inner, batch_size, key))
+        return cross_entropy(model, params, training_batch(data, key))
 
     def regularized_loss(
         params: Params, data: TaskData, regularization: Regularization, key: PRNGKeyArray
     ) -> Scalar:
-        batch = draw_batch(data.inner, batch_size, key)
-        # The batch has drawn from the first two folds of its key.
-        own_key = jax.random.fold_in(key, 2)
-        return regularized_cross_entropy(model, params, batch, regularization, own_key)
+        batch = training_batch(data, key)
+        return regularized_cross_entropy(model, params, batch, regularization, own_key(key, 1))
 
     def meta_loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
         if data.pool is None:
@@ -115,11 +128,6 @@ def image_classification(
     def refresh(data: TaskData, key: PRNGKeyArray) -> TaskData:
         draw_key, corrupt_key = jax.random.split(key)
         clean = draw_batch(data.outer, pool_size, draw_key)
-        parts, start = [], 0
-        for index, (component, size) in enumerate(zip(components, sizes, strict=True)):
-            keys = jax.random.split(jax.random.fold_in(corrupt_key, index), size)
-            parts.append(jax.vmap(component.transform)(clean.images[start : start + size], keys))
-            start += size
-        return data._replace(pool=Batch(jnp.concatenate(parts), clean.labels))
+        return data._replace(pool=Batch(mix(components, clean.images, corrupt_key), clean.labels))
 
     return Task(model.init, loss, meta_loss, refresh, regularized_loss)

@@ -1,4 +1,4 @@
-"""What the outer loss averages over: clean images, corrupted ones, or a weighted mixture.
+"""What a loss averages over: clean images, corrupted ones, or a weighted mixture.
 
 A mixture is the composition of a pool and of every batch from it: a component of weight 1/4 makes
 a quarter of the images. How the losses of the components become one number is a balance: their
@@ -9,6 +9,7 @@ best rival reaches there, so that no component is served for being cheap.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
@@ -52,21 +53,43 @@ def pool_sizes(
             would get no image.
     """
     if not components:
-        raise ValueError("The outer loss needs at least one component, got none.")
+        raise ValueError("A mixture needs at least one component, got none.")
     for name in ("weight", "reference"):
         values = [float(getattr(component, name)) for component in components]
         if not (np.array(values) > 0).all():
-            raise ValueError(f"{name.title()}s of the outer loss must be positive, got {values}.")
+            raise ValueError(f"{name.title()}s of a mixture must be positive, got {values}.")
     if num_images < len(components):
         raise ValueError(f"{what} must be at least {len(components)}, got {num_images}.")
     ends = np.round(np.cumsum(shares(components)) * num_images).astype(int)
     sizes = tuple(np.diff(ends, prepend=0).tolist())
     if min(sizes) < 1:
         raise ValueError(
-            f"{what} must give every component of the outer loss an image, got {num_images} for "
+            f"{what} must give every component of the mixture an image, got {num_images} for "
             f"shares of {', '.join(f'{share:.3g}' for share in shares(components))}."
         )
     return sizes
+
+
+def mix(
+    components: Sequence[Component],
+    images: Float[Array, "batch height width channels"],
+    key: PRNGKeyArray,
+) -> Float[Array, "batch height width channels"]:
+    """Puts each component's share of the images through it, first come, first served.
+
+    Args:
+        components: The mixture.
+        images: In random order, or else a component would always get the same ones.
+        key: Every image has one of its own.
+    """
+    parts, start = [], 0
+    for index, (component, size) in enumerate(
+        zip(components, pool_sizes(components, len(images)), strict=True)
+    ):
+        keys = jax.random.split(jax.random.fold_in(key, index), size)
+        parts.append(jax.vmap(component.transform)(images[start : start + size], keys))
+        start += size
+    return jnp.concatenate(parts)
 
 
 def shares(components: Sequence[Component]) -> Float[np.ndarray, " components"]:
