@@ -1,7 +1,9 @@
 """What every named corruption promises, on grey and color images, small and oblong."""
 
 import inspect
+import json
 from functools import cache
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import pytest
 
 from noiseproof.corruptions import CORRUPTIONS, FAMILIES, corrupt
 from noiseproof.corruptions.severity import constants_at
+from noiseproof.corruptions.suites import GEOMETRIC, OCCLUSIONS
 
 DETERMINISTIC = {
     "gaussian_blur", "defocus_blur", "zoom_blur", "brightness", "contrast", "saturate",
@@ -20,19 +23,28 @@ DETERMINISTIC = {
 NAMES = list({id(row): name for name, row in reversed(CORRUPTIONS.items())}.values())[::-1]
 # What depends on the function alone and not on its constants is tested once per function.
 FUNCTIONS = list({CORRUPTIONS[name].apply: name for name in reversed(NAMES)}.values())[::-1]
-OBLONG = (12, 20, 3)
+OBLONG, TINY, TINY_GREY = (12, 20, 3), (8, 8, 3), (8, 8, 1)
 KEY = jax.random.key(1)
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+TARGETS = json.loads((BENCHMARKS / "corruption_targets.json").read_text("utf-8"))["cifar-10"]
 
 
 @cache
 def pictures(shape, num=5):
-    """Smooth pictures with an edge, so that blurs, warps and noise all have something to change."""
+    """Waves of four sizes with an edge, grey to colorful: all that a corruption could change."""
     height, width, channels = shape
+    generator = np.random.default_rng(0)
     rows, columns = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
-    waves = [0.5 + 0.4 * np.sin(3 * rows + i) * np.cos(5 * columns - i) for i in range(num)]
-    waves = np.stack(waves)[..., None] * np.linspace(0.6, 1, channels)
+    waves = np.zeros((num, height, width))
+    for wave in waves:
+        for frequency in (1, 2, 4, 8):
+            angle, phase = generator.uniform(0, [np.pi, 2 * np.pi])
+            along = rows * np.sin(angle) + columns * np.cos(angle)
+            wave += np.sin(2 * np.pi * frequency * along + phase) / frequency
+    waves = 0.5 + 0.45 * waves / np.abs(waves).max(axis=(1, 2), keepdims=True)
     waves[:, height // 4 : height // 2, width // 3 : width // 2] *= 0.2
-    return jnp.asarray(waves, jnp.float32)
+    tints = 1 - np.linspace(0, 1, width)[:, None] * np.linspace(0.6, 0, channels)
+    return jnp.asarray(waves[..., None] * tints, jnp.float32)
 
 
 # Compiling is most of the time here, and what is compiled runs once or twice.
@@ -60,7 +72,7 @@ def test_arguments_are_image_severity_key(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keeps_shape_dtype_and_range_and_changes_the_image(name):
-    tiny_grey = [] if CORRUPTIONS[name].color_only else [(5, (8, 8, 1))]
+    tiny_grey = [] if CORRUPTIONS[name].color_only else [(5, TINY_GREY)]
     for severity, shape in [(3, OBLONG), *tiny_grey]:
         images, result = pictures(shape), corrupted(name, severity, shape)
         assert result.shape == images.shape
@@ -86,12 +98,23 @@ def test_a_batch_is_a_loop_over_its_images(name):
     np.testing.assert_allclose(corrupted(name)[2], result, atol=1e-5)
 
 
+def steps_that_grow(name):
+    """From which severities to the next the change grows: in the reference by 2 percent or more."""
+    if name in {**GEOMETRIC, **OCCLUSIONS}:
+        return np.ones(4, bool)
+    errors = np.array([row[0] for row in TARGETS[name]]) if name in TARGETS else np.ones(5)
+    return errors[1:] > 1.02 * errors[:-1]
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_traced_severities_mixed_in_a_batch_are_the_static_ones(name):
-    mixed = jax.jit(jax.vmap(CORRUPTIONS[name]), compiler_options=QUICK)
-    severities = jnp.arange(1, 6)
-    result = mixed(pictures(OBLONG), severities, jax.random.split(KEY, 5))
-    np.testing.assert_allclose(result[2], corrupted(name)[2], atol=1e-4)
+def test_traced_severities_are_the_static_ones_and_grow_where_the_reference_does(name):
+    images, keys = pictures(OBLONG), jax.random.split(KEY, 5)
+    of_all = jax.vmap(jax.vmap(CORRUPTIONS[name], in_axes=(0, None, 0)), in_axes=(None, 0, None))
+    result = jax.jit(of_all, compiler_options=QUICK)(images, jnp.arange(1, 6), keys)
+    np.testing.assert_allclose(result[2], corrupted(name), atol=1e-4)
+    changes = np.sqrt(np.mean((result - images) ** 2, axis=(1, 2, 3, 4)))
+    grows = changes[1:] > changes[:-1]
+    assert (grows | ~steps_that_grow(name)).all(), changes
 
 
 @pytest.mark.parametrize("name", ["fog", "saturate", "glass_blur"])
@@ -139,11 +162,22 @@ def test_compiles_once_for_all_severities():
     assert len(traces) == 1
 
 
-def test_eager_is_jitted():
-    image = pictures(OBLONG)[0]
-    for name in ("contrast", "impulse_noise", "defocus_blur"):
-        eager = CORRUPTIONS[name](image, 4, KEY)
-        np.testing.assert_allclose(eager, corrupt(image, name, 4, key=KEY), atol=1e-6)
+# Their many small programs take 4 to 20 s to compile, one by one.
+MANY_PROGRAMS = {
+    "snow", "frost", "spatter", "elastic_transform", "dotted_line", "zigzag",
+    "mnist/fog", "mnist/glass_blur", "mnist/canny_edges",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in MANY_PROGRAMS else ()) for n in FUNCTIONS],
+)
+def test_eager_is_jitted(name):
+    image = pictures(TINY if CORRUPTIONS[name].color_only else TINY_GREY)[0]
+    eager = CORRUPTIONS[name](image, 3, KEY)
+    jitted = jax.jit(lambda image: CORRUPTIONS[name](image, 3, KEY), compiler_options=QUICK)(image)
+    np.testing.assert_allclose(eager, jitted, atol=1e-5)
 
 
 def test_families_are_disjoint_and_named():
