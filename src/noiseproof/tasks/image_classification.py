@@ -19,6 +19,9 @@ from noiseproof.tasks.meta_losses import BALANCES, Component, mix, pool_sizes, s
 from noiseproof.tasks.regularization import regularized_cross_entropy
 from noiseproof.types import Batch, Model, Params, Regularization, Task
 
+AUGMENTATION, DROPOUT = 1000, 1001
+"""Folds of a batch's key that are drawn from beside the batch, which takes the first few."""
+
 
 class TaskData(NamedTuple):
     """What one inner problem may see. There is no place for the test split.
@@ -45,11 +48,6 @@ def draw_batch(split: Batch, batch_size: int, key: PRNGKeyArray) -> Batch:
     """Draws `batch_size` images with replacement, as floats."""
     index = jax.random.randint(key, (batch_size,), 0, split.labels.shape[0])
     return Batch(to_float(split.images[index]), split.labels[index])
-
-
-def own_key(batch_key: PRNGKeyArray, use: int) -> PRNGKeyArray:
-    """A key for something else than the batch, which has drawn from the first folds of its key."""
-    return jax.random.fold_in(batch_key, 1000 + use)
 
 
 def cross_entropy(model: Model, params: Params, batch: Batch) -> Scalar:
@@ -105,7 +103,9 @@ def image_classification(
         batch = draw_batch(data.inner, batch_size, key)
         if not augmentation:
             return batch
-        return batch._replace(images=mix(augmentation, batch.images, own_key(key, 0)))
+        return batch._replace(
+            images=mix(augmentation, batch.images, jax.random.fold_in(key, AUGMENTATION))
+        )
 
     def loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
         return cross_entropy(model, params, training_batch(data, key))
@@ -114,7 +114,9 @@ def image_classification(
         params: Params, data: TaskData, regularization: Regularization, key: PRNGKeyArray
     ) -> Scalar:
         batch = training_batch(data, key)
-        return regularized_cross_entropy(model, params, batch, regularization, own_key(key, 1))
+        return regularized_cross_entropy(
+            model, params, batch, regularization, jax.random.fold_in(key, DROPOUT)
+        )
 
     def meta_loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
         if data.pool is None:
