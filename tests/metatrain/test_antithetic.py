@@ -165,6 +165,14 @@ def test_one_pair_has_no_signal_to_noise():
     assert float(found.meta_loss) == 1.0
 
 
+@pytest.mark.parametrize("num_pairs", [3, 5, 7])
+def test_the_share_of_diverged_pairs_is_exact(num_pairs):
+    """Catches one minus a mean, which is -3e-8 where no pair of 3 diverged: no share at all."""
+    losses = all_counted(jnp.ones((num_pairs, 2, 1)))
+    found = jax.jit(combine)({"a": jnp.ones(num_pairs)}, losses)
+    assert float(found.diverged_share) == 0.0
+
+
 def test_losses_that_do_not_count_are_not_in_the_meta_loss():
     """Catches a mean over all pairs, of which some are too early in their runs."""
     weights = jnp.array([0.0, 2.0])[:, None, None] * jnp.ones((2, 2, 3))

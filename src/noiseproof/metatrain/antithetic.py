@@ -206,5 +206,5 @@ def combine(gradients: Theta, losses: Losses) -> MetaEstimate:
         gradient=mean,
         meta_loss=masked_mean(losses.weighted).sum() / masked_mean(losses.weights).sum(),
         signal_to_noise=jnp.where(finite.sum() > 1, ratio, jnp.nan),
-        diverged_share=1.0 - finite.mean(),
+        diverged_share=(~finite).mean(),
     )
