@@ -101,11 +101,30 @@ def test_saturate_on_grey_images_is_refused(small_data_dir, tmp_path):
 
 def test_folders_in_use_or_of_other_settings_are_refused(small_data_dir, tmp_path):
     (tmp_path / "mine").write_text("precious")
-    with pytest.raises(ValueError, match="is in use; choose another, or resume it"):
+    with pytest.raises(ValueError, match="is in use: choose another with --out, or go on with"):
         write(small_data_dir, tmp_path)
-    with pytest.raises(ValueError, match="holds no job of the same settings to resume"):
+    with pytest.raises(ValueError, match="holds no run to resume"):
         write(small_data_dir, tmp_path, resume=True)
     (tmp_path / "corrupted.json").write_text(json.dumps({"dataset": "mnist"}))
-    with pytest.raises(ValueError, match="holds no job of the same settings to resume"):
+    with pytest.raises(
+        ValueError, match="has dataset mnist, not cifar-10: resume it with the same"
+    ):
         write(small_data_dir, tmp_path, resume=True)
+    for damaged in ("{", "3"):
+        (tmp_path / "corrupted.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"corrupted.json is damaged: it is no JSON object"):
+            write(small_data_dir, tmp_path, resume=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corrupted.json", "mine"]
+
+
+def test_labels_of_many_classes_are_kept(tmp_path):
+    labels = np.arange(300)
+    np.savez(
+        tmp_path / "own.npz",
+        x_train=np.zeros((2100, 8, 8), np.uint8),
+        y_train=np.tile(labels, 7),
+        x_test=np.zeros((300, 8, 8), np.uint8),
+        y_test=labels,
+    )
+    corrupt.corrupt_dataset(tmp_path / "own.npz", tmp_path / "c", corruptions=("contrast",))
+    np.testing.assert_array_equal(read_cifar10_c(tmp_path / "c", "contrast", 3).labels, labels)

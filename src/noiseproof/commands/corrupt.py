@@ -6,7 +6,6 @@ randomness depends on the seed, the corruption, the severity and its own number 
 resumed job goes on where the file ends and gives the same bytes.
 """
 
-import json
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, UInt8
 
+from noiseproof.commands.folder import claim_for
 from noiseproof.corruptions import CORRUPTIONS, quantized
 from noiseproof.corruptions.apply import check_images, find_corruption
 from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4, for_channels
@@ -70,10 +70,11 @@ def corrupt_dataset(
     images, labels = _limited(test.images, test.labels, limit)
     check_images(np.asarray(images[:1] / 255, np.float32))
     settings = {"dataset": Path(dataset).name, "seed": seed, "images": len(images)}
-    _claim(out, settings, resume=resume)
+    claim_for(settings, out / SETTINGS_FILE, resume=resume)
     key = jax.random.key(seed)
     paths = [_write_one(images, name, out, partial(report, name), key) for name in names]
-    np.save(out / "labels.npy", np.tile(labels, 5).astype(np.uint8))
+    # One byte, as the released ones have, where that is enough.
+    np.save(out / "labels.npy", np.tile(labels, 5).astype(np.min_scalar_type(labels.max())))
     return [*paths, out / "labels.npy"]
 
 
@@ -94,17 +95,6 @@ def _limited(
     if limit is not None and not 1 <= limit <= len(images):
         raise ValueError(f"limit must lie between 1 and {len(images)} images, got {limit}.")
     return images[:limit], labels[:limit]
-
-
-def _claim(out: Path, settings: dict, *, resume: bool) -> None:
-    path = out / SETTINGS_FILE
-    used = out.exists() and (not out.is_dir() or any(out.iterdir()))
-    if used and not resume:
-        raise ValueError(f"The output folder {out} is in use; choose another, or resume it.")
-    if used and (not path.is_file() or json.loads(path.read_text("utf-8")) != settings):
-        raise ValueError(f"The output folder {out} holds no job of the same settings to resume.")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
 
 
 def _write_one(

@@ -1,4 +1,4 @@
-"""The output folder of a run: claimed before anything is written, never taken from another."""
+"""The output folder of a command: claimed before anything is written, never taken from another."""
 
 import json
 import shutil
@@ -36,31 +36,45 @@ def claim(
     wanted = {"preset": preset, "seed": seed, **as_dict(config)}
     if replace and not resume:
         discard(folder)
+    claim_for(wanted, folder / CONFIG_FILE, resume=resume)
+
+
+def claim_for(wanted: dict, file: Path, *, resume: bool = False) -> None:
+    """Makes the folder of a file that says what is made there, or makes sure that it says so.
+
+    Args:
+        wanted: What identifies the work, as JSON has it.
+        file: Where that is written.
+        resume: Whether to go on with the work in the folder.
+
+    Raises:
+        ValueError: The folder is in use by something else, or by other work.
+    """
+    folder = file.parent
     if is_used(folder):
         if not resume:
             raise ValueError(
                 f"The output folder {folder} is in use: choose another with --out, or go on with "
                 "the run in it with --resume."
             )
-        check_same(folder, wanted)
+        check_same(file, wanted)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / CONFIG_FILE, json.dumps(wanted, indent=2) + "\n")
+    write_text(file, json.dumps(wanted, indent=2) + "\n")
 
 
-def check_same(folder: Path, wanted: dict) -> None:
-    """Raises ValueError where the folder holds no run, or one with other settings."""
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise ValueError(f"The output folder {folder} holds no run to resume.")
+def check_same(file: Path, wanted: dict) -> None:
+    """Raises ValueError where the folder of the file holds no run, or one with other settings."""
+    if not file.is_file():
+        raise ValueError(f"The output folder {file.parent} holds no run to resume.")
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        raise ValueError(f"{path} is damaged: it is no JSON.") from None
+        found = dict(json.loads(file.read_text("utf-8")))
+    except (ValueError, TypeError):
+        raise ValueError(f"{file} is damaged: it is no JSON object.") from None
     for key in wanted:
         if found.get(key) != wanted[key]:
             raise ValueError(
-                f"The run in {folder} has {key} {found.get(key)}, not {wanted[key]}: resume it "
-                "with the same settings, or choose another folder with --out."
+                f"The run in {file.parent} has {key} {found.get(key)}, not {wanted[key]}: resume "
+                "it with the same settings, or choose another folder with --out."
             )
 
 
