@@ -22,7 +22,8 @@ CACHE = {
 for option, value in CACHE.items():
     jax.config.update(option, value)
     os.environ[option.upper()] = str(value)  # for the processes that tests start
-
+# No test may leave a line in the ledger of the checkout.
+os.environ["NOISEPROOF_LEDGER"] = os.devnull
 
 TINY = {
     "inner.num_steps": 20,

@@ -155,15 +155,34 @@ class TuningConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The final evaluation: noise scales beside clean images, and inner seeds."""
+    """The final evaluation.
 
+    Attributes:
+        suite: A key of `evaluate.suites.SUITES`: `noise_scales` or `named` corruptions.
+        split: `test`, or `select` while rules are developed.
+        strengths: Noise scales.
+        corruptions: Named corruptions, all that fit the images where there are none.
+        validation: Those of them that rules were developed on, reported apart.
+        num_images: Test images, drawn once and the same for all; 0 for the whole split.
+        num_seeds: Inner seeds.
+    """
+
+    suite: str = "noise_scales"
+    split: str = "test"
     strengths: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    corruptions: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    num_images: int = 0
     num_seeds: int = 10
 
 
 @dataclass(frozen=True)
 class Config:
-    """An experiment; `scale` names what of a preset's `scales` is laid over it."""
+    """An experiment.
+
+    `controls` are kinds of outer loss that the same rule is meta-trained on for comparison, `scale`
+    names what of a preset's `scales` is laid over it.
+    """
 
     experiment: str = "gaussian"
     data: DataConfig = DataConfig()
@@ -176,6 +195,7 @@ class Config:
     meta: MetaConfig = MetaConfig()
     tuning: TuningConfig = TuningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    controls: tuple[str, ...] = ()
     scale: str = ""
 
 

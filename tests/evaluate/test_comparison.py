@@ -126,22 +126,56 @@ def comparison(rival: str, difference: float, p: float, **changes: object) -> Co
 
 
 def test_held_out_counts_neither_seen_conditions_nor_single_severities() -> None:
+    plain = {"family": "photometric", "strength": None, "role": "held_out"}
+    named = ("fog", "snow", "frost", "contrast")
+    rows = [
+        made
+        for name in named
+        for optimizer in ("mine", "adam", "sgd")
+        for made in runs(optimizer, [0.5, 0.6], corruption=name, **plain)
+    ]
     found = held_out_improved(
         [
             comparison("adam", 0.1, 0.01),
-            comparison("adam", 0.1, 0.05),  # better, and just not significant
-            comparison("adam", -0.1, 0.01),  # significant, and worse
-            comparison("adam", 0.0, 1.0),
-            comparison("adam", 0.1, 0.01, role="meta_train"),
-            comparison("adam", 0.1, 0.01, role="clean"),
+            comparison("adam", 0.1, 0.05, corruption="snow"),  # better, just not significant
+            comparison("adam", -0.1, 0.01, corruption="frost"),  # significant, and worse
+            comparison("adam", 0.0, 1.0, corruption="contrast"),
+            *(
+                comparison("adam", 0.1, 0.01, role=role)
+                for role in ("clean", "meta_train", "kin", "validation")
+            ),
             comparison("adam", 0.1, 0.01, severity=3),
-            comparison("sgd", 0.1, math.nan),  # one seed: better, nothing known
-        ]
+            comparison("sgd", 0.1, math.nan),  # nothing known of its spread
+        ],
+        rows,
     )
-    assert {rival: tuple(made) for rival, made in found.items()} == {
+    assert {rival: tuple(made)[:3] for rival, made in found.items()} == {
         "adam": (2, 4, 1),
         "sgd": (1, 1, 0),
     }
+    # Of three that are not equal two are better: any outcome is as extreme.
+    assert found["adam"].p_sign == 1.0
+
+
+def test_the_mean_over_held_out_conditions_is_taken_within_seeds() -> None:
+    """Differences .1 and .3 under fog, .3 and .1 under snow: .2 in every seed, no spread."""
+    plain = {"family": "photometric", "strength": None, "role": "held_out"}
+    rows = [
+        *runs("mine", [0.5, 0.7], corruption="fog", **plain),
+        *runs("adam", [0.4, 0.4], corruption="fog", **plain),
+        *runs("mine", [0.8, 0.6], corruption="snow", **plain),
+        *runs("adam", [0.5, 0.5], corruption="snow", **plain),
+        *runs("mine", [0.1, 0.1], corruption="pixelate", **{**plain, "role": "kin"}),
+        *runs("adam", [0.9, 0.9], corruption="pixelate", **{**plain, "role": "kin"}),
+    ]
+    comparisons = compare(rows, learned="mine", rivals=["adam"])
+    found = held_out_improved(comparisons, rows)["adam"]
+    assert (found.count, found.of, found.n) == (2, 2, 2)
+    assert found.learned_mean == pytest.approx(0.65)
+    assert found.rival_mean == pytest.approx(0.45)
+    assert found.difference == pytest.approx(0.2)
+    assert found.ci95 == pytest.approx((0.2, 0.2))
+    assert found.p_sign == pytest.approx(0.5)
 
 
 def test_one_seed_gives_a_difference_without_interval() -> None:

@@ -6,17 +6,17 @@ import numpy as np
 import optax
 import pytest
 
-from noiseproof.corruptions.noise import gaussian_noise
+from noiseproof.evaluate.metrics import expected_calibration_error
 from noiseproof.evaluate.protocol import (
     Contestant,
     Judged,
-    TestSet,
-    corrupted,
+    calibration_error,
     curve_points,
     grade,
     judge,
     result_rows,
 )
+from noiseproof.evaluate.suites import TestSet
 from noiseproof.models import mlp
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.meta_losses import Component, clean
@@ -53,7 +53,7 @@ def judged(recipe: Recipe = RECIPE, num_seeds: int = 3) -> Judged:
 
 def test_grades_are_those_of_plain_numpy() -> None:
     params = jax.vmap(MODEL.init)(jax.random.split(jax.random.key(1), 2))
-    accuracy, loss = grade(MODEL, params, SETS[0].batch)
+    accuracy, loss, calibration = grade(MODEL, params, SETS[0].batch)
     for index in range(2):
         one = jax.tree.map(lambda leaf, at=index: leaf[at], params)
         logits = np.asarray(MODEL.apply(one, jnp.asarray(SETS[0].batch.images / np.float32(255))))
@@ -62,6 +62,8 @@ def test_grades_are_those_of_plain_numpy() -> None:
         np.testing.assert_allclose(accuracy[index], (logits.argmax(axis=1) == labels).mean())
         expected = -np.log(probabilities[np.arange(40), labels]).mean()
         np.testing.assert_allclose(loss[index], expected, rtol=1e-5)
+        error = expected_calibration_error(probabilities, labels)
+        np.testing.assert_allclose(calibration[index], error, rtol=1e-4)
 
 
 def test_recipes_are_paired_by_key() -> None:
@@ -78,17 +80,27 @@ def test_a_diverged_run_counts_at_chance() -> None:
     assert found.diverged.all()
     np.testing.assert_allclose(found.accuracy, 1 / 3)
     assert np.isinf(found.loss).all()
+    assert np.isnan(found.calibration_error).all()
     assert not judged().diverged.any()
 
 
-def test_corrupted_images_are_fixed_by_their_key() -> None:
-    noise = gaussian_noise(std=0.5, clip=False)
-    first, again, other = (corrupted(SETS[0].batch, noise, jax.random.key(n)) for n in (0, 0, 1))
-    np.testing.assert_array_equal(first.images, again.images)
-    assert np.abs(np.asarray(first.images - other.images)).max() > 0.1
-    difference = np.asarray(first.images) - SETS[0].batch.images / np.float32(255)
-    # The standard deviation of 640 draws has a relative standard error of 1/√(2·640).
-    assert abs(difference.std() / 0.5 - 1) < 4 / np.sqrt(2 * 640)
+def test_calibration_on_the_device_is_that_of_the_metric() -> None:
+    """Confidences on the edges of bins and at 1 included."""
+    generator = np.random.default_rng(0)
+    confidence = np.r_[generator.uniform(0.5, 1, 500), 0.6, 0.8, 1.0].astype(np.float32)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    labels = generator.integers(0, 2, 503)
+    found = calibration_error(jnp.asarray(labels == 0), jnp.asarray(confidence))
+    expected = expected_calibration_error(probabilities, labels)
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+def test_time_and_memory_of_training_are_taken() -> None:
+    """A classifier of 80 + 5 + 15 + 3 floats and 30 losses can not do with less than they take."""
+    found = judged()
+    assert 0 < found.train_seconds < 100
+    assert found.train_bytes is not None
+    assert found.train_bytes > 4 * (103 + 30)
 
 
 def rows_of(found: Judged) -> list[Any]:
@@ -112,6 +124,7 @@ def test_every_seed_and_set_has_its_row() -> None:
         (seed, role) for seed in range(3) for role in ("clean", "meta_train")
     ]
     assert rows[3].accuracy == pytest.approx(found.accuracy[1, 1])
+    assert rows[3].calibration_error == pytest.approx(found.calibration_error[1, 1])
     assert {row.meta_seed for row in rows} == {7}
     assert {row.strength for row in rows} == {0.0, 0.5}
 

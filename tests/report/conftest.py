@@ -102,7 +102,7 @@ def make_summary(rows: Sequence[ResultRow]) -> Summary:
             for name, (kind, _) in OPTIMIZERS.items()
         ],
         comparisons=comparisons,
-        held_out_improved=held_out_improved(comparisons),
+        held_out_improved=held_out_improved(comparisons, rows),
         provenance=Provenance(
             code_version="0.1.0",
             commit="0123456789ab",

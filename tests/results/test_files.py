@@ -10,17 +10,21 @@ from noiseproof.results import (
     Comparison,
     CurvePoint,
     Improvement,
+    LedgerLine,
     MetaTraining,
     MetricsLine,
     OptimizerEntry,
     Provenance,
     ResultRow,
     Summary,
+    append_ledger,
     append_metrics,
     read_curves,
+    read_ledger,
     read_metrics,
     read_results,
     read_summary,
+    to_json,
     truncate_metrics,
     write_curves,
     write_results,
@@ -56,6 +60,18 @@ LINE = MetricsLine(
     snr=1.1,
     gradient_norm=0.2,
     diverged_share=0.0,
+)
+LEDGER_LINE = LedgerLine(
+    time="2026-11-24T01:02:03+00:00",
+    preset="demo",
+    experiment="demo",
+    dataset="digits",
+    model="mlp",
+    rule="nominal_mlp",
+    seed=0,
+    code_version="0.1.0",
+    commit="unknown",
+    command="noiseproof demo",
 )
 COMPARISON = Comparison(
     learned="learned",
@@ -119,7 +135,7 @@ def test_results_columns_are_the_documented_ones(tmp_path: Path) -> None:
     header = (tmp_path / "results.csv").read_text().splitlines()[0]
     assert header == (
         "experiment,dataset,model,optimizer,kind,tuned_on,meta_seed,corruption,family,severity,"
-        "strength,role,seed,num_steps,accuracy,loss,diverged"
+        "strength,role,seed,num_steps,accuracy,loss,diverged,calibration_error"
     )
 
 
@@ -127,7 +143,7 @@ def test_results_columns_are_the_documented_ones(tmp_path: Path) -> None:
     ("column", "cell", "message"),
     [
         ("kind", "magic", "line 2, column kind: must be one of learned, initial, control, hand"),
-        ("role", "test", "line 2, column role: must be one of clean, meta_train, held_out"),
+        ("role", "test", "line 2, column role: must be one of clean, meta_train, kin, validation"),
         ("seed", "1.5", "line 2, column seed: must be a whole number, got '1.5'"),
         ("seed", "", "line 2, column seed: must be a whole number, got ''"),
         ("accuracy", "95%", "line 2, column accuracy: must be a number, got '95%'"),
@@ -307,6 +323,30 @@ def test_every_file_has_a_reader(tmp_path: Path) -> None:
     write_summary(tmp_path / "summary.json", SUMMARY)
     append_metrics(tmp_path / "metrics.jsonl", LINE)
     write_curves(tmp_path / "curves.csv", [CurvePoint("adam", 0, 2.3, 2.2, 2.4, 10)])
+    append_ledger(tmp_path / "ledger.jsonl", LEDGER_LINE)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(READERS)
     for name, read in READERS.items():
         assert read(tmp_path / name)
+
+
+def test_a_ledger_grows_line_by_line(tmp_path: Path) -> None:
+    second = LEDGER_LINE._replace(seed=1)
+    for line in (LEDGER_LINE, second):
+        append_ledger(tmp_path / "ledger.jsonl", line)
+    assert read_ledger(tmp_path / "ledger.jsonl") == [LEDGER_LINE, second]
+
+
+def test_records_of_before_a_field_came_can_be_read(tmp_path: Path) -> None:
+    """What a version before had not: a column at the end, and fields of the summary."""
+    write_results(tmp_path / "results.csv", [ROW._replace(calibration_error=0.25)])
+    text = (tmp_path / "results.csv").read_text()
+    (tmp_path / "results.csv").write_text(
+        text.replace(",calibration_error", "").replace(",0.25\n", "\n")
+    )
+    assert read_results(tmp_path / "results.csv") == [ROW]
+    summary = json.loads(json.dumps(to_json(SUMMARY)))
+    for name in ("train_seconds", "train_bytes"):
+        del summary["optimizers"][0][name]
+    summary["held_out_improved"]["adam"] = {"count": 4, "of": 5, "significant": 3}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert read_summary(tmp_path / "summary.json") == SUMMARY

@@ -8,6 +8,7 @@ from noiseproof.results import (
     Comparison,
     CurvePoint,
     Improvement,
+    LedgerLine,
     MetaTraining,
     MetricsLine,
     OptimizerEntry,
@@ -29,6 +30,7 @@ SECTIONS = {
     ],
     "metrics.jsonl": [MetricsLine],
     "curves.csv": [CurvePoint],
+    "ledger.jsonl": [LedgerLine],
 }
 
 
@@ -47,7 +49,7 @@ def test_every_field_is_explained_in_its_files_section(section: str) -> None:
     assert fields <= named(section)
 
 
-@pytest.mark.parametrize("section", ["metrics.jsonl", "curves.csv"])
+@pytest.mark.parametrize("section", ["metrics.jsonl", "curves.csv", "ledger.jsonl"])
 def test_no_field_is_explained_that_is_gone(section: str) -> None:
     text = PAGE.read_text().split(f"## {section}\n")[1].split("\n## ")[0]
     first_cells = re.findall(r"^\| (`[^|]+) \|", text, re.M)

@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray
 from rich.console import Console
 
+from noiseproof.commands.conditions import test_sets
+from noiseproof.commands.ledger import note_test
 from noiseproof.commands.problem import Problem
 from noiseproof.configs import Config, as_dict
-from noiseproof.corruptions.noise import gaussian_noise
 from noiseproof.evaluate.comparison import compare, held_out_improved
 from noiseproof.evaluate.protocol import (
     Contestant,
-    TestSet,
-    corrupted,
+    Judged,
     curve_points,
     judge,
     result_rows,
 )
+from noiseproof.evaluate.suites import TestSet
 from noiseproof.evaluate.tuning import tune
 from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.optimizers.rivals import RIVALS
@@ -29,6 +30,7 @@ from noiseproof.report.tables import accuracy_text
 from noiseproof.results import (
     MetaTraining,
     OptimizerEntry,
+    ResultRow,
     Summary,
     collect_provenance,
     write_curves,
@@ -37,8 +39,19 @@ from noiseproof.results import (
 )
 from noiseproof.types import Theta
 
-TEST_SEED = 0
-"""Seed of the corrupted test images: the same for every run of an experiment."""
+
+class Control(NamedTuple):
+    """The same rule, meta-trained on something else.
+
+    Attributes:
+        kind: Of the outer loss.
+        words: The outer loss in words.
+        theta: What it became.
+    """
+
+    kind: str
+    words: str
+    theta: Theta
 
 
 class Comparison(NamedTuple):
@@ -51,6 +64,7 @@ class Comparison(NamedTuple):
         theta: The learned optimizer.
         initial_theta: The same before meta-training.
         meta_training: What meta-training cost.
+        controls: The same rule, meta-trained on something else.
     """
 
     preset: str
@@ -59,6 +73,7 @@ class Comparison(NamedTuple):
     theta: Theta
     initial_theta: Theta
     meta_training: MetaTraining
+    controls: tuple[Control, ...] = ()
 
 
 def check_comparison(config: Config) -> None:
@@ -86,41 +101,25 @@ def run_comparison(
         *_learned_contestants(comparison, problem),
         *_rival_contestants(config, problem, console, tune_key),
     ]
+    note_test(comparison.preset, config, seed, folder)
     sets = test_sets(config, problem)
     keys = jax.random.split(judge_key, config.evaluation.num_seeds)
-    rows, curves = [], []
+    rows, curves, entries = [], [], []
     for contestant in contestants:
         console.print(f"training {len(keys)} classifiers with {contestant.name}")
-        judged = judge(
-            problem.objective.task,
-            problem.model,
-            contestant.recipe,
-            problem.data,
-            sets,
-            keys,
-            num_steps=config.inner.num_steps,
-            num_classes=problem.dataset.num_classes,
-        )
-        rows += result_rows(
-            contestant,
-            judged,
-            sets,
-            experiment=config.experiment,
-            dataset=problem.dataset.name,
-            model=config.model.name,
-            meta_seed=seed,
-            num_steps=config.inner.num_steps,
-        )
+        judged = _judge(contestant, config, problem, sets, keys)
+        rows += _rows(contestant, judged, config, problem, sets, seed)
         curves += curve_points(contestant.name, judged, num_steps=config.inner.num_steps)
+        entries.append(OptimizerEntry(*contestant[:4], judged.train_seconds, judged.train_bytes))
     rivals = [contestant.name for contestant in contestants[1:]]
     comparisons = compare(rows, learned=contestants[0].name, rivals=rivals)
     summary = Summary(
         experiment=config.experiment,
         preset=comparison.preset,
         meta_training=comparison.meta_training,
-        optimizers=[OptimizerEntry(*contestant[:4]) for contestant in contestants],
+        optimizers=entries,
         comparisons=comparisons,
-        held_out_improved=held_out_improved(comparisons),
+        held_out_improved=held_out_improved(comparisons, rows),
         provenance=collect_provenance(
             device=device_words(),
             seeds={"meta": [seed], "inner": list(range(config.evaluation.num_seeds))},
@@ -136,13 +135,63 @@ def run_comparison(
     return summary
 
 
+def _judge(
+    contestant: Contestant,
+    config: Config,
+    problem: Problem,
+    sets: Sequence[TestSet],
+    keys: Key[Array, " seeds"],
+) -> Judged:
+    return judge(
+        problem.objective.task,
+        problem.model,
+        contestant.recipe,
+        problem.data,
+        sets,
+        keys,
+        num_steps=config.inner.num_steps,
+        num_classes=problem.dataset.num_classes,
+    )
+
+
+def _rows(
+    contestant: Contestant,
+    judged: Judged,
+    config: Config,
+    problem: Problem,
+    sets: Sequence[TestSet],
+    seed: int,
+) -> list[ResultRow]:
+    return result_rows(
+        contestant,
+        judged,
+        sets,
+        experiment=config.experiment,
+        dataset=problem.dataset.name,
+        model=config.model.name,
+        meta_seed=seed,
+        num_steps=config.inner.num_steps,
+    )
+
+
 def _learned_contestants(comparison: Comparison, problem: Problem) -> list[Contestant]:
     name, words = comparison.config.rule.name, problem.outer_loss.words
     learned = recipe_of(problem.objective, comparison.theta)
     initial = recipe_of(problem.objective, comparison.initial_theta)
+    controls = [
+        Contestant(
+            f"{name} on {control.kind}",
+            "control",
+            control.words,
+            0,
+            recipe_of(problem.objective, control.theta),
+        )
+        for control in comparison.controls
+    ]
     return [
         Contestant(name, "learned", words, 0, learned),
         Contestant(f"{name} initial", "initial", "none", 0, initial),
+        *controls,
     ]
 
 
@@ -171,18 +220,6 @@ def _rival_contestants(
             Contestant(name, "hand", problem.outer_loss.words, tuned.num_trials, recipe)
         )
     return contestants
-
-
-def test_sets(config: Config, problem: Problem) -> Sequence[TestSet]:
-    """Clean test images and the same under every noise scale, the same for every run."""
-    split = problem.dataset.test
-    sets = [TestSet("none", "none", None, 0.0, "clean", split)]
-    for strength in config.evaluation.strengths:
-        key = jax.random.fold_in(jax.random.key(TEST_SEED), round(strength * 1000))
-        noisy = corrupted(split, gaussian_noise(std=strength, clip=config.outer.clip), key)
-        role = "meta_train" if strength == config.outer.std else "held_out"
-        sets.append(TestSet("gaussian_noise", "noise", None, strength, role, noisy))
-    return sets
 
 
 def device_words() -> str:

@@ -7,6 +7,7 @@ import jax
 from rich.console import Console
 
 from noiseproof.commands.compare import Comparison, check_comparison, run_comparison
+from noiseproof.commands.conditions import check_conditions
 from noiseproof.commands.folder import claim
 from noiseproof.commands.problem import build_problem
 from noiseproof.configs import with_settings
@@ -43,11 +44,13 @@ def evaluate(
     except (KeyError, TypeError):
         raise ValueError(f"The card of {optimizer} does not say how it was meta-trained.") from None
     for setting in settings:
-        if setting.split(".")[0] == "rule":
+        if setting.partition("=")[0].split(".")[0].strip() in ("rule", "controls"):
             raise ValueError(f"The rule comes with {optimizer} and cannot be set, got {setting}.")
-    config = with_settings(values, settings, "settings")
+    meta_trained = with_settings(values, [], "settings")
+    config = with_settings({**values, "controls": []}, settings, "settings")
     check_comparison(config)
     problem = build_problem(config, data_dir)
+    check_conditions(config, problem, meta_trained)
     claim(folder, f"evaluate {Path(optimizer).name}", config, seed)
     comparison = Comparison(
         preset=loaded.card["preset"],

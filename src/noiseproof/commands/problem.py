@@ -4,21 +4,23 @@ import dataclasses
 import inspect
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
 
 from noiseproof.configs import Config, build_component
 from noiseproof.corruptions.families import FAMILY_OF, SPLITS, Split, for_channels
 from noiseproof.data import Dataset, image_shape, load_dataset
 from noiseproof.metatrain import ESTIMATORS, RUN_LENGTHS, Objective
+from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.outer_losses import OUTER_LOSSES, OuterLoss, relative_to
-from noiseproof.types import Batch, GradientEstimator, Model
+from noiseproof.types import Batch, GradientEstimator, Model, Params, Task
 
 
 class Problem(NamedTuple):
@@ -59,17 +61,9 @@ def build_problem(config: Config, data_dir: Path | None) -> Problem:
         num_classes=dataset.num_classes,
     )
     outer_loss = build_outer_loss(config, shape[2])
-    task = image_classification(
-        model,
-        batch_size=config.inner.batch_size,
-        outer_batch_size=config.outer.batch_size,
-        components=outer_loss.components,
-        pool_size=config.outer.pool_size,
-        balance=config.outer.balance,
-    )
     params = jax.eval_shape(model.init, jax.random.key(0))
     objective = Objective(
-        task=task,
+        task=build_task(config, model, outer_loss),
         learned=build_component(LEARNED_OPTIMIZERS, config.rule.name, config.rule.options),
         layout=layout_of(params, shape),
         num_steps=config.inner.num_steps,
@@ -77,9 +71,41 @@ def build_problem(config: Config, data_dir: Path | None) -> Problem:
         last_share=config.outer.last_share,
         max_loss=1.5 * math.log(dataset.num_classes),
     )
+    check_rule(objective, params)
     train, outer, select = (on_device(split) for split in dataset[2:5])
     data, select_data = TaskData(train, outer), TaskData(train, select)
     return Problem(dataset, model, objective, data, select_data, outer_loss)
+
+
+def check_rule(objective: Objective, params: Params) -> None:
+    """Raises ValueError where the learned rule can not train such a classifier."""
+
+    def start(key: PRNGKeyArray) -> Any:
+        return recipe_of(objective, objective.learned.init(key)).optimizer.init(params)
+
+    jax.eval_shape(start, jax.random.key(0))
+
+
+def build_task(config: Config, model: Model, outer_loss: OuterLoss) -> Task:
+    """The inner problem with an outer loss."""
+    return image_classification(
+        model,
+        batch_size=config.inner.batch_size,
+        outer_batch_size=config.outer.batch_size,
+        components=outer_loss.components,
+        pool_size=config.outer.pool_size,
+        balance=config.outer.balance,
+    )
+
+
+def with_outer_kind(config: Config, problem: Problem, kind: str) -> tuple[Config, Problem]:
+    """The same problem with another kind of outer loss, for a control."""
+    outer = dataclasses.replace(config.outer, kind=kind, balance="mean", references={})
+    config = dataclasses.replace(config, outer=outer)
+    loss = build_outer_loss(config, image_shape(problem.dataset)[2])
+    task = build_task(config, problem.model, loss)
+    objective = problem.objective._replace(task=task)
+    return config, problem._replace(objective=objective, outer_loss=loss)
 
 
 def build_outer_loss(config: Config, num_channels: int) -> OuterLoss:
@@ -129,6 +155,13 @@ def build_estimator(config: Config, objective: Objective) -> GradientEstimator:
     )
     objective = objective._replace(run_length=run_length)
     return build_component(ESTIMATORS, name, options, objective=objective)
+
+
+def num_particles(config: Config) -> int:
+    """The antithetic pairs of the estimator, or its runs where it has no pairs."""
+    estimator = config.estimator
+    known = inspect.signature(ESTIMATORS[estimator.name]).parameters
+    return estimator.num_pairs if "num_pairs" in known else estimator.num_runs
 
 
 def on_device(split: Batch) -> Batch:

@@ -16,15 +16,24 @@ from noiseproof import results
 from noiseproof.checkpoint import save_theta
 from noiseproof.commands.compare import (
     Comparison,
+    Control,
     check_comparison,
     device_words,
     run_comparison,
 )
+from noiseproof.commands.conditions import check_conditions
 from noiseproof.commands.folder import claim
-from noiseproof.commands.problem import Problem, build_estimator, build_problem
+from noiseproof.commands.plan import check_memory, on_all_devices
+from noiseproof.commands.problem import (
+    Problem,
+    build_estimator,
+    build_problem,
+    with_outer_kind,
+)
 from noiseproof.commands.progress import meta_training_progress
 from noiseproof.configs import Config, as_dict
 from noiseproof.data import image_shape
+from noiseproof.metatrain.devices import first_alone, here, is_first_process, leave
 from noiseproof.metatrain.outer_loop import OuterState, Plan, check_plan, meta_train
 from noiseproof.results import MetaTraining, Summary, collect_provenance
 
@@ -44,8 +53,10 @@ def run(
     data_dir: Path | None = None,
     resume: bool = False,
     replace: bool = False,
-) -> Summary:
+) -> Summary | None:
     """Runs an experiment from nothing to its report.
+
+    Of several processes all meta-train, and the first one alone does the rest.
 
     Args:
         preset: Name of the preset, for the records.
@@ -57,17 +68,61 @@ def run(
         resume: Whether to go on with the run in the folder.
         replace: Whether an earlier run in the folder is deleted, where it is not resumed.
 
+    Returns:
+        What was found; None in a process that is not the first.
+
     Raises:
         ValueError: Whatever is wrong, in one line, before anything is written.
         KeyboardInterrupt: Ctrl-C or SIGTERM; during meta-training after a checkpoint.
     """
     check_comparison(config)
     problem = build_problem(config, data_dir)
-    estimator = build_estimator(config, problem.objective)
+    check_conditions(config, problem)
+    controls = [(kind, *with_outer_kind(config, problem, kind)) for kind in config.controls]
     plan = Plan(**as_dict(config)["meta"])
     check_plan(plan)
-    claim(folder, preset, config, seed, resume=resume, replace=replace)
-    key = jax.random.fold_in(jax.random.key(seed), 0)
+    check_memory(config, on_all_devices(config, problem))
+    first_alone(lambda: claim(folder, preset, config, seed, resume=resume, replace=replace))
+
+    def learn(config: Config, problem: Problem, place: Path) -> Comparison:
+        state, cost = learn_theta(config, problem, plan, place, console, seed=seed, resume=resume)
+        theta, initial = here((state.best_theta, state.initial_theta))
+        made = Comparison(preset, config, seed, theta, initial, cost)
+        if is_first_process():
+            save_theta(place, made.theta, card(made, problem, []))
+        return made
+
+    comparison = learn(config, problem, folder)
+    others = [
+        (kind, learn(other, changed, folder / f"control-{kind}"), changed.outer_loss.words)
+        for kind, other, changed in controls
+    ]
+    comparison = comparison._replace(
+        controls=tuple(Control(kind, words, made.theta) for kind, made, words in others)
+    )
+    leave()
+    if not is_first_process():
+        return None
+    summary = run_comparison(comparison, problem, folder, console)
+    save_theta(folder, comparison.theta, card(comparison, problem, summary.comparisons))
+    console.print(f"records and report in {folder}", soft_wrap=True)
+    return summary
+
+
+def learn_theta(
+    config: Config,
+    problem: Problem,
+    plan: Plan,
+    folder: Path,
+    console: Console,
+    *,
+    seed: int,
+    resume: bool,
+) -> tuple[OuterState, MetaTraining]:
+    """Meta-trains with progress on the console, and says what it cost."""
+    console.print(f"meta-training {config.rule.name} on {problem.outer_loss.words}", soft_wrap=True)
+    problem = on_all_devices(config, problem)
+    estimator = build_estimator(config, problem.objective)
     with (
         stop_on_signals() as should_stop,
         meta_training_progress(console, plan.num_outer_steps) as show,
@@ -78,25 +133,13 @@ def run(
             plan,
             problem.data,
             problem.select_data,
-            key,
+            jax.random.fold_in(jax.random.key(seed), 0),
             folder=folder,
             resume=resume,
             on_metrics=show,
             should_stop=should_stop,
         )
-    comparison = Comparison(
-        preset=preset,
-        config=config,
-        seed=seed,
-        theta=state.best_theta,
-        initial_theta=state.initial_theta,
-        meta_training=cost(state, estimator.num_inner_steps),
-    )
-    save_theta(folder, state.best_theta, card(comparison, problem, []))
-    summary = run_comparison(comparison, problem, folder, console)
-    save_theta(folder, state.best_theta, card(comparison, problem, summary.comparisons))
-    console.print(f"records and report in {folder}", soft_wrap=True)
-    return summary
+    return state, cost(state, estimator.num_inner_steps)
 
 
 def cost(state: OuterState, num_inner_steps: int) -> MetaTraining:

@@ -10,10 +10,12 @@ from rich.console import Console
 from safetensors.numpy import save
 
 from noiseproof import inner_loop
-from noiseproof.commands.compare import test_sets
+from noiseproof.commands.conditions import test_sets
+from noiseproof.commands.ledger import note_test
 from noiseproof.commands.problem import build_problem
 from noiseproof.configs import Config, as_dict
-from noiseproof.evaluate.protocol import TestSet, grade
+from noiseproof.evaluate.protocol import grade
+from noiseproof.evaluate.suites import TestSet
 from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.types import Data, Params
 from noiseproof.zoo import load_learned
@@ -59,15 +61,17 @@ def train(
     finished = run(problem.data, jax.random.key(seed))
     if finished.diverged:
         raise ValueError(f"Training with {optimizer} diverged; nothing was written.")
+    note_test(f"train {Path(optimizer).name}", config, seed)
+    sets = test_sets(config, problem)
     stacked = jax.tree.map(lambda leaf: leaf[None], finished.params)
     accuracies = {
-        condition_label(test_set): float(grade(problem.model, stacked, test_set.batch)[0][0])
-        for test_set in test_sets(config, problem)
+        condition_label(test_set): float(grade(problem.model, stacked, test_set.batch).accuracy[0])
+        for test_set in sets
     }
     write_weights(path, finished.params, {"config": as_dict(config), "seed": seed})
     for label, accuracy in accuracies.items():
         console.print(f"{label:24s} {accuracy:.4f}")
-    num_images = len(problem.dataset.test.labels)
+    num_images = len(sets[0].batch.labels)
     console.print(f"accuracy of one classifier on {num_images:,} test images; weights in {path}")
     return accuracies
 
@@ -76,7 +80,8 @@ def condition_label(test_set: TestSet) -> str:
     """A test condition in words."""
     if test_set.role == "clean":
         return "clean"
-    return f"{test_set.corruption} {test_set.strength:g}"
+    size = test_set.strength if test_set.severity is None else test_set.severity
+    return test_set.corruption if size is None else f"{test_set.corruption} {size:g}"
 
 
 def write_weights(path: Path, params: Params, metadata: dict[str, Any]) -> None:

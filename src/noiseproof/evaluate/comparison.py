@@ -6,9 +6,11 @@ Everything here is computed from the records, so that whoever holds the rows can
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
-from noiseproof.evaluate.statistics import holm, paired_test
+from noiseproof.evaluate.statistics import holm, paired_test, sign_test
 from noiseproof.results import (
+    Accuracies,
     Comparison,
     Condition,
     Improvement,
@@ -26,7 +28,7 @@ def compare(rows: Iterable[ResultRow], *, learned: str, rivals: Sequence[str]) -
 
     A corruption with severities gives one comparison of the means over its severities
     (`severity` none) and one for each. P values are adjusted over all corruptions and strengths
-    of a rival, data set and model together; each severity, and clean images, by themselves.
+    of one role, for each rival, data set and model; single severities by themselves.
 
     Args:
         rows: The records of one meta-seed.
@@ -46,17 +48,25 @@ def compare(rows: Iterable[ResultRow], *, learned: str, rivals: Sequence[str]) -
     return _adjusted(found)
 
 
-def held_out_improved(comparisons: Iterable[Comparison]) -> dict[str, Improvement]:
+def held_out_improved(
+    comparisons: Iterable[Comparison], rows: Iterable[ResultRow]
+) -> dict[str, Improvement]:
     """Count, by rival, the held-out conditions on which the learned optimizer is better.
 
     A condition is a corruption (its mean over severities) or a strength; single severities do not
-    count. Significant are those better ones whose adjusted p value is below 0.05.
+    count. Significant are those better ones whose adjusted p value is below 0.05. The mean
+    difference is taken over the conditions within each seed first.
+
+    Args:
+        comparisons: From `compare`, of one learned optimizer.
+        rows: What they were made of.
     """
     by_rival: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         if comparison.role == "held_out" and comparison.severity is None:
             by_rival.setdefault(comparison.rival, []).append(comparison)
-    return {rival: _improvement(found) for rival, found in by_rival.items()}
+    conditions = accuracies(rows)
+    return {rival: _improvement(found, conditions) for rival, found in by_rival.items()}
 
 
 def _comparison(
@@ -96,7 +106,7 @@ def _adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons with p values adjusted within each family of tests."""
     families: dict[tuple[object, ...], list[int]] = {}
     for place, c in enumerate(comparisons):
-        family = (c.rival, c.dataset, c.model, c.severity, c.role == "clean")
+        family = (c.rival, c.dataset, c.model, c.severity, c.role)
         families.setdefault(family, []).append(place)
     adjusted = list(comparisons)
     for places in families.values():
@@ -106,7 +116,34 @@ def _adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return adjusted
 
 
-def _improvement(comparisons: Sequence[Comparison]) -> Improvement:
+def _improvement(comparisons: Sequence[Comparison], conditions: Accuracies) -> Improvement:
     better = [comparison for comparison in comparisons if comparison.difference > 0]
     significant = [comparison for comparison in better if comparison.p_holm < SIGNIFICANCE]
-    return Improvement(count=len(better), of=len(comparisons), significant=len(significant))
+    first = comparisons[0]
+    ours, theirs = (
+        _means_over_conditions(comparisons, conditions, name)
+        for name in (first.learned, first.rival)
+    )
+    interval = paired_test(ours, theirs).interval
+    return Improvement(
+        count=len(better),
+        of=len(comparisons),
+        significant=len(significant),
+        p_sign=sign_test(np.array([comparison.difference for comparison in comparisons])),
+        learned_mean=float(ours.mean()),
+        rival_mean=float(theirs.mean()),
+        difference=interval.mean,
+        ci95=(interval.low, interval.high),
+        n=interval.n,
+    )
+
+
+def _means_over_conditions(
+    comparisons: Sequence[Comparison], conditions: Accuracies, name: str
+) -> Float[np.ndarray, " seeds"]:
+    """The mean accuracy of an optimizer over the conditions, by seed in rising order."""
+    by_seed = [
+        conditions[Condition(*(getattr(made, field) for field in Condition._fields))][name]
+        for made in comparisons
+    ]
+    return np.array([[found[seed] for seed in sorted(found)] for found in by_seed]).mean(axis=0)

@@ -1,10 +1,10 @@
 """The final evaluation: every optimizer trains the same classifiers, all are tested alike.
 
 Under one seed every optimizer starts from the same weights and sees the same batches, so that
-differences are paired. The test split is touched here and nowhere else; its corrupted copies are
-drawn once and are the same for all optimizers and seeds. A diverged run counts at chance.
+differences are paired, and is tested on the same images. A diverged run counts at chance.
 """
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -13,15 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key
 
 from noiseproof import inner_loop
-from noiseproof.results import CurvePoint, Kind, ResultRow, Role, mean_interval
+from noiseproof.evaluate.suites import TestSet
+from noiseproof.results import CurvePoint, Kind, ResultRow, mean_interval
 from noiseproof.tasks.image_classification import to_float
-from noiseproof.types import Batch, Data, ImageTransform, Model, Params, Recipe, Task
+from noiseproof.types import Batch, Data, Model, Params, Recipe, Task
 
 IMAGES_AT_ONCE = 1000
 """Test images in one vectorized call."""
+
+NUM_BINS = 15
+"""Bins of the calibration error, the default of `metrics.expected_calibration_error`."""
 
 CURVE_POINTS = 100
 """Points of a learning curve, each the mean over a stretch of the run."""
@@ -45,17 +49,18 @@ class Contestant(NamedTuple):
     recipe: Recipe
 
 
-class TestSet(NamedTuple):
-    """Test images under one condition; the fields are those of the records, then the images."""
+class Scores(NamedTuple):
+    """What classifiers reach on one test set.
 
-    __test__ = False  # not a test case
+    Attributes:
+        accuracy: 0 to 1.
+        loss: Mean cross-entropy, in nats.
+        calibration_error: Expected calibration error, see `metrics.expected_calibration_error`.
+    """
 
-    corruption: str
-    family: str
-    severity: int | None
-    strength: float | None
-    role: Role
-    batch: Batch
+    accuracy: Float[Array, " classifiers"]
+    loss: Float[Array, " classifiers"]
+    calibration_error: Float[Array, " classifiers"]
 
 
 class Judged(NamedTuple):
@@ -64,21 +69,20 @@ class Judged(NamedTuple):
     Attributes:
         accuracy: On each test set, that of chance where the run diverged.
         loss: Mean cross-entropy in nats, infinite where the run diverged.
+        calibration_error: Expected calibration error, NaN where the run diverged.
         diverged: Whether a training loss was not finite.
         curve: Training losses, each the mean over a stretch of the run.
+        train_seconds: Wall-clock seconds a classifier, all trained at once, compiling left out.
+        train_bytes: Memory a classifier, its data left out; None where it is not known.
     """
 
     accuracy: Float[np.ndarray, "seeds sets"]
     loss: Float[np.ndarray, "seeds sets"]
+    calibration_error: Float[np.ndarray, "seeds sets"]
     diverged: Bool[np.ndarray, " seeds"]
     curve: Float[np.ndarray, "seeds points"]
-
-
-def corrupted(split: Batch, transform: ImageTransform, key: PRNGKeyArray) -> Batch:
-    """Every image of a split, corrupted once, as floats."""
-    images = to_float(jnp.asarray(split.images))
-    keys = jax.random.split(key, images.shape[0])
-    return Batch(jax.jit(jax.vmap(transform))(images, keys), jnp.asarray(split.labels))
+    train_seconds: float
+    train_bytes: int | None
 
 
 def judge(
@@ -109,37 +113,58 @@ def judge(
     def train(data: Data, keys: Key[Array, " seeds"]) -> inner_loop.Run:
         return jax.vmap(lambda key: inner_loop.train(task, recipe, data, num_steps, key))(keys)
 
-    runs = train(data, keys)
+    compiled = train.lower(data, keys).compile()
+    began = time.perf_counter()
+    runs = jax.block_until_ready(compiled(data, keys))
+    seconds = time.perf_counter() - began
     scores = [grade(model, runs.params, test_set.batch) for test_set in test_sets]
-    accuracy, loss = (np.stack(parts, axis=1) for parts in zip(*scores, strict=True))
+    accuracy, loss, calibration = (np.stack(parts, axis=1) for parts in zip(*scores, strict=True))
     diverged = np.asarray(runs.diverged)[:, None]
     stretches = np.array_split(np.asarray(runs.losses), min(CURVE_POINTS, num_steps), axis=1)
     return Judged(
-        np.where(diverged, 1.0 / num_classes, accuracy),
-        np.where(diverged, np.inf, loss),
-        diverged[:, 0],
-        np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1),
+        accuracy=np.where(diverged, 1.0 / num_classes, accuracy),
+        loss=np.where(diverged, np.inf, loss),
+        calibration_error=np.where(diverged, np.nan, calibration),
+        diverged=diverged[:, 0],
+        curve=np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1),
+        train_seconds=seconds / len(keys),
+        train_bytes=memory_of(compiled, len(keys)),
     )
 
 
-@partial(jax.jit, static_argnames="model")
-def grade(
-    model: Model, params: Params, batch: Batch
-) -> tuple[Float[Array, " classifiers"], Float[Array, " classifiers"]]:
-    """Accuracy and mean cross-entropy (nats) of classifiers that lie along the first axis."""
+def memory_of(compiled: jax.stages.Compiled, num_runs: int) -> int | None:
+    """Bytes that a compiled program needs beside its arguments, a run; None if JAX can not say."""
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        return None
+    return (analysis.temp_size_in_bytes + analysis.output_size_in_bytes) // num_runs
 
-    def one_image(params: Params, image: Array, label: Array) -> tuple[Array, Array]:
+
+@partial(jax.jit, static_argnames="model")
+def grade(model: Model, params: Params, batch: Batch) -> Scores:
+    """Scores of classifiers that lie along the first axis, on one test set."""
+
+    def one_image(params: Params, image: Array, label: Array) -> tuple[Array, Array, Array]:
         logits = model.apply(params, to_float(image)[None])[0]
         loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, label)
-        return logits.argmax() == label, loss
+        return logits.argmax() == label, loss, jax.nn.softmax(logits).max()
 
-    def one_classifier(params: Params) -> tuple[Array, Array]:
-        right, loss = jax.lax.map(
+    def one_classifier(params: Params) -> Scores:
+        right, loss, confidence = jax.lax.map(
             lambda pair: one_image(params, *pair), tuple(batch), batch_size=IMAGES_AT_ONCE
         )
-        return right.mean(), loss.mean()
+        return Scores(right.mean(), loss.mean(), calibration_error(right, confidence))
 
     return jax.lax.map(one_classifier, params)
+
+
+def calibration_error(
+    right: Bool[Array, " images"], confidence: Float[Array, " images"]
+) -> Float[Array, ""]:
+    """`metrics.expected_calibration_error` on the device."""
+    index = jnp.clip(jnp.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
+    gaps = jax.ops.segment_sum(right - confidence, index, NUM_BINS)
+    return jnp.abs(gaps).sum() / len(right)
 
 
 def result_rows(
@@ -173,6 +198,7 @@ def result_rows(
             accuracy=float(judged.accuracy[seed, index]),
             loss=float(judged.loss[seed, index]),
             diverged=bool(judged.diverged[seed]),
+            calibration_error=float(judged.calibration_error[seed, index]),
         )
         for seed in range(len(judged.diverged))
         for index, test_set in enumerate(test_sets)

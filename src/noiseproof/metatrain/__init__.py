@@ -1,11 +1,12 @@
 """Meta-training: gradient estimators and the outer loop."""
 
-from noiseproof.metatrain.antithetic import Objective
+from noiseproof.metatrain.antithetic import Objective, recipe_of
 from noiseproof.metatrain.backprop import full_backprop, truncated_backprop
 from noiseproof.metatrain.es import es
 from noiseproof.metatrain.gpes import nres, pes
 from noiseproof.metatrain.joint import joint_estimator, joint_objective
 from noiseproof.metatrain.mixed import mixed
+from noiseproof.metatrain.outer_loop import Plan, meta_train
 from noiseproof.metatrain.reparametrized import reparametrized
 from noiseproof.metatrain.run_lengths import RUN_LENGTHS
 from noiseproof.metatrain.tes import tes
@@ -25,13 +26,16 @@ __all__ = [
     "ESTIMATORS",
     "RUN_LENGTHS",
     "Objective",
+    "Plan",
     "es",
     "full_backprop",
     "joint_estimator",
     "joint_objective",
+    "meta_train",
     "mixed",
     "nres",
     "pes",
+    "recipe_of",
     "reparametrized",
     "tes",
     "truncated_backprop",

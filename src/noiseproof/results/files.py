@@ -5,11 +5,11 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from noiseproof.results.schema import CurvePoint, MetricsLine, ResultRow, Summary
+from noiseproof.results.schema import CurvePoint, LedgerLine, MetricsLine, ResultRow, Summary
 from noiseproof.results.values import check_range, from_cell, from_json, to_cell, to_json
 
 Record = TypeVar("Record", ResultRow, CurvePoint)
@@ -57,6 +57,20 @@ def read_summary(path: Path) -> Summary:
 
 def append_metrics(path: Path, line: MetricsLine) -> None:
     """Add a line to `metrics.jsonl`, out of this process's buffers when the call returns."""
+    _append_line(path, line)
+
+
+def append_ledger(path: Path, line: LedgerLine) -> None:
+    """Add a line to a ledger, out of this process's buffers when the call returns."""
+    _append_line(path, line)
+
+
+def read_ledger(path: Path) -> list[LedgerLine]:
+    """Read a ledger; errors as in `read_summary`."""
+    return _read_lines(path, LedgerLine)
+
+
+def _append_line(path: Path, line: MetricsLine | LedgerLine) -> None:
     text = json.dumps(to_json(line), ensure_ascii=False, allow_nan=False)
     with path.open("a", encoding="utf-8", newline="\n") as file:
         file.write(text + "\n")
@@ -64,8 +78,12 @@ def append_metrics(path: Path, line: MetricsLine) -> None:
 
 def read_metrics(path: Path) -> list[MetricsLine]:
     """Read `metrics.jsonl`; errors as in `read_summary`, a cut-off last line among them."""
+    return _read_lines(path, MetricsLine)
+
+
+def _read_lines(path: Path, kind: Any) -> list[Any]:
     lines = _whole_lines(path)
-    return [_parse_json(path, text, MetricsLine, first_line=i) for i, text in enumerate(lines, 1)]
+    return [_parse_json(path, text, kind, first_line=i) for i, text in enumerate(lines, 1)]
 
 
 def truncate_metrics(path: Path, outer_step: int) -> None:
@@ -108,6 +126,7 @@ READERS: Mapping[str, Callable[[Path], Any]] = {
     "summary.json": read_summary,
     "metrics.jsonl": read_metrics,
     "curves.csv": read_curves,
+    "ledger.jsonl": read_ledger,
 }
 """How a file of a record folder is read and so checked, by its name."""
 
@@ -120,7 +139,7 @@ def _write_table(path: Path, record: type[Record], rows: Iterable[Record]) -> No
     for number, row in enumerate(rows, 1):
         cells = [to_cell(value, hints[name]) for name, value in row._asdict().items()]
         # What could not be read again is not written.
-        _parse_row(cells, record, hints, f"{path}, row {number}")
+        _parse_row(record._fields, cells, record, hints, f"{path}, row {number}")
         writer.writerow(cells)
     write_text(path, text.getvalue())
 
@@ -128,31 +147,36 @@ def _write_table(path: Path, record: type[Record], rows: Iterable[Record]) -> No
 def _read_table(path: Path, record: type[Record]) -> list[Record]:
     reader = csv.reader(_whole_lines(path))
     header = next(reader, [])
-    if tuple(header) != record._fields:
-        missing = [name for name in record._fields if name not in header]
+    # Columns with a default came with a later version; older records do not have them.
+    needed = [name for name in record._fields if name not in record._field_defaults]
+    if header != [name for name in record._fields if name in needed or name in header]:
+        missing = [name for name in needed if name not in header]
         what = f"it misses {', '.join(missing)}" if missing else f"got {','.join(header)}"
         raise ValueError(f"{path}, line 1: columns must be {','.join(record._fields)}; {what}.")
     hints = get_type_hints(record)
     return [
-        _parse_row(cells, record, hints, f"{path}, line {line}")
+        _parse_row(header, cells, record, hints, f"{path}, line {line}")
         for line, cells in enumerate(reader, 2)
     ]
 
 
 def _parse_row(
-    cells: list[str], record: type[Record], hints: Mapping[str, Any], place: str
+    columns: Sequence[str],
+    cells: list[str],
+    record: type[Record],
+    hints: Mapping[str, Any],
+    place: str,
 ) -> Record:
-    needed = len(record._fields)
-    if len(cells) != needed:
-        raise ValueError(f"{place}: must have {needed} cells, got {len(cells)}.")
-    values = []
-    for name, text in zip(record._fields, cells, strict=True):
+    if len(cells) != len(columns):
+        raise ValueError(f"{place}: must have {len(columns)} cells, got {len(cells)}.")
+    values = {}
+    for name, text in zip(columns, cells, strict=True):
         try:
-            values.append(from_cell(text, hints[name]))
-            check_range(name, values[-1])
+            values[name] = from_cell(text, hints[name])
+            check_range(name, values[name])
         except ValueError as error:
             raise ValueError(f"{place}, column {name}: {error}") from None
-    return record(*values)
+    return record(**values)
 
 
 def _parse_json(path: Path, text: str, kind: Any, *, first_line: int) -> Any:

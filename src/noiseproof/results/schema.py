@@ -5,12 +5,14 @@
 
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["learned", "initial", "control", "hand"]
+Kind = Literal["learned", "initial", "control", "hand", "augmented"]
 """What an optimizer is: meta-trained on the outer loss, the same theta before meta-training, the
-same rule meta-trained on something else, or designed by hand and tuned."""
+same rule meta-trained on something else, designed by hand and tuned, or one of these on images
+that are corrupted in training, which sees more than the others."""
 
-Role = Literal["clean", "meta_train", "held_out"]
-"""What a test condition is to the learned optimizer: no corruption, seen, or never seen."""
+Role = Literal["clean", "meta_train", "kin", "validation", "held_out"]
+"""What a test condition is to the learned optimizer: no corruption, seen, of a family with
+something seen, used while rules were developed, or never met in any way."""
 
 
 class ResultRow(NamedTuple):
@@ -21,7 +23,7 @@ class ResultRow(NamedTuple):
         dataset: Name of the data set.
         model: Name of the classifier.
         optimizer: Name of what trained it.
-        kind: `learned`, `initial`, `control` or `hand`.
+        kind: `learned`, `initial`, `control`, `hand` or `augmented`.
         tuned_on: What theta or the rival's knobs were chosen on.
         meta_seed: Seed of meta-training or of the rival's search; none where there was neither.
         corruption: Name of the corruption, `none` for clean images.
@@ -29,12 +31,14 @@ class ResultRow(NamedTuple):
         severity: 1 to 5; none where the corruption has no severities.
         strength: Size of the corruption in its own unit (a noise's standard deviation in the pixel
             range [0, 1]), 0 for clean images; none where `severity` says it.
-        role: `clean`, `meta_train` or `held_out`.
+        role: `clean`, `meta_train`, `kin`, `validation` or `held_out`.
         seed: Seed of the inner run, the same for optimizers that are compared.
         num_steps: Inner steps of the run.
         accuracy: On the test images, 0 to 1; that of chance where the run diverged.
         loss: Mean cross-entropy in nats; infinite or NaN where the run diverged.
         diverged: Whether the inner loss became non-finite.
+        calibration_error: Expected calibration error, 0 to 1; NaN where the run diverged, none in
+            records of versions that did not take it.
     """
 
     experiment: str
@@ -54,6 +58,7 @@ class ResultRow(NamedTuple):
     accuracy: float
     loss: float
     diverged: bool
+    calibration_error: float | None = None
 
 
 class CurvePoint(NamedTuple):
@@ -126,12 +131,17 @@ class OptimizerEntry(NamedTuple):
         kind: As in the column `kind`.
         tuned_on: As in the column `tuned_on`.
         trials: Settings that were tried in its tuning; 0 where it was not tuned.
+        train_seconds: Wall-clock seconds that one classifier took, all seeds trained at once,
+            compiling not included; none where it was not taken.
+        train_bytes: Memory of training one classifier, its data not included; likewise.
     """
 
     name: str
     kind: Kind
     tuned_on: str
     trials: int
+    train_seconds: float | None = None
+    train_bytes: int | None = None
 
 
 class Comparison(NamedTuple):
@@ -174,17 +184,59 @@ class Comparison(NamedTuple):
 
 
 class Improvement(NamedTuple):
-    """On how many held-out conditions the learned optimizer beats a rival.
+    """On how many held-out conditions the learned optimizer beats a rival, and by how much.
+
+    What has a default is none in records of versions that did not take it.
 
     Attributes:
         count: Conditions with a mean difference above zero.
         of: Conditions compared: `role` is `held_out` and `severity` none.
         significant: Those counted whose adjusted p value is below 0.05.
+        p_sign: Two-sided p value of the sign test over these conditions.
+        learned_mean: Mean accuracy of the learned optimizer over them, 0 to 1.
+        rival_mean: Mean accuracy of the rival over them, 0 to 1.
+        difference: Mean over seeds of learned minus rival.
+        ci95: Ends of the paired 95% t interval of the difference; NaN for one seed.
+        n: Paired seeds.
     """
 
     count: int  # pyright: ignore[reportIncompatibleMethodOverride] -- the name in the file
     of: int
     significant: int
+    p_sign: float | None = None
+    learned_mean: float | None = None
+    rival_mean: float | None = None
+    difference: float | None = None
+    ci95: tuple[float, float] | None = None
+    n: int | None = None
+
+
+class LedgerLine(NamedTuple):
+    """One look at test images: an evaluation on the `test` split.
+
+    Attributes:
+        time: When it began, in UTC, ISO 8601.
+        preset: As in `summary.json`.
+        experiment: As in `results.csv`.
+        dataset: As in `results.csv`.
+        model: As in `results.csv`.
+        rule: Name of the learned rule.
+        seed: Of the run.
+        code_version: As in `provenance`.
+        commit: As in `provenance`.
+        command: As in `provenance`.
+    """
+
+    time: str
+    preset: str
+    experiment: str
+    dataset: str
+    model: str
+    rule: str
+    seed: int
+    code_version: str
+    commit: str
+    command: str
 
 
 class Provenance(NamedTuple):

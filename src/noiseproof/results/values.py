@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "accuracy": (0, 1),
+    "calibration_error": (0, 1),
     "count": (0, math.inf),
     "difference": (-1, 1),
     "diverged_share": (0, 1),
@@ -23,12 +24,15 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "outer_step": (0, math.inf),
     "outer_steps": (0, math.inf),
     "p_holm": (0, 1),
+    "p_sign": (0, 1),
     "rival_mean": (0, 1),
     "seconds": (0, math.inf),
     "severity": (1, 5),
     "significant": (0, math.inf),
     "step": (0, math.inf),
     "strength": (0, math.inf),
+    "train_bytes": (0, math.inf),
+    "train_seconds": (0, math.inf),
     "trials": (0, math.inf),
 }
 """Least and greatest allowed value by field name; fields that are not here may be anything."""
@@ -122,13 +126,15 @@ def check_range(name: str, value: Any) -> None:
 def _named_tuple(value: Any, kind: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"must be an object, got {value!r}.")
-    missing = [name for name in kind._fields if name not in value]
+    # What has a default came with a later version; older records do not hold it.
+    needed = [name for name in kind._fields if name not in kind._field_defaults]
+    missing = [name for name in needed if name not in value]
     unknown = [name for name in value if name not in kind._fields]
     if missing or unknown:
         which, names = ("misses", missing) if missing else ("has unknown", unknown)
         raise ValueError(f"must hold {', '.join(kind._fields)}; it {which} {', '.join(names)}.")
     hints = get_type_hints(kind)
-    return kind(**{name: _field(value[name], hints[name], name) for name in kind._fields})
+    return kind(**{name: _field(part, hints[name], name) for name, part in value.items()})
 
 
 def _field(value: Any, kind: Any, name: str) -> Any:

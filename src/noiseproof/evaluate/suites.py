@@ -1,0 +1,176 @@
+"""What classifiers are tested on: scales of one noise, or every named corruption by severity.
+
+Images are corrupted once, under one seed of this package, so that every optimizer, seed and run
+sees the same. What a condition is to the learned optimizer, its role, follows from what the outer
+loss has seen: a corruption of a family with something seen is kin and not held out.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+
+from noiseproof.corruptions.families import FAMILY_OF, for_channels
+from noiseproof.corruptions.levels import quantized
+from noiseproof.corruptions.noise import gaussian_noise
+from noiseproof.corruptions.severity import NUM_SEVERITIES
+from noiseproof.corruptions.suites import CORRUPTIONS
+from noiseproof.results import Role
+from noiseproof.tasks.image_classification import to_float
+from noiseproof.tasks.outer_losses import OuterLoss
+from noiseproof.types import Batch, Image, ImageTransform
+
+TEST_SEED = 0
+"""Seed of the corrupted test images: the same for every run of an experiment."""
+
+
+class TestSet(NamedTuple):
+    """Test images under one condition; the fields are those of the records, then the images."""
+
+    __test__ = False  # not a test case
+
+    corruption: str
+    family: str
+    severity: int | None
+    strength: float | None
+    role: Role
+    batch: Batch
+
+
+def few(split: Batch, num_images: int) -> Batch:
+    """So many images of a split, drawn once and the same for all; 0 for the whole split."""
+    if not 0 < num_images < len(split.labels):
+        return split
+    # The stream of RandomState is frozen, so that the choice outlives numpy's releases.
+    order = np.random.RandomState(TEST_SEED).permutation(len(split.labels))
+    index = np.sort(order[:num_images])
+    return Batch(split.images[index], split.labels[index])
+
+
+def corrupted(split: Batch, transform: ImageTransform, key: PRNGKeyArray) -> Batch:
+    """Every image of a split, corrupted once, as floats."""
+    images = to_float(jnp.asarray(split.images))
+    keys = jax.random.split(key, images.shape[0])
+    return Batch(jax.jit(jax.vmap(transform))(images, keys), jnp.asarray(split.labels))
+
+
+def clean_set(split: Batch) -> TestSet:
+    """The images as they are."""
+    return TestSet("none", "none", None, 0.0, "clean", split)
+
+
+def noise_scales(
+    split: Batch, outer_loss: OuterLoss, *, strengths: Sequence[float], std: float, clip: bool
+) -> list[TestSet]:
+    """Clean images, and the same under Gaussian noise of several scales.
+
+    Args:
+        split: Images to corrupt.
+        outer_loss: What was meta-trained on.
+        strengths: Standard deviations of the noise, in units of the pixel range.
+        std: The one that was meta-trained on, where the outer loss is of Gaussian noise.
+        clip: Whether noisy pixels are clipped to [0, 1].
+    """
+    sets = [clean_set(split)]
+    for strength in strengths:
+        key = jax.random.fold_in(jax.random.key(TEST_SEED), round(strength * 1000))
+        noisy = corrupted(split, gaussian_noise(std=strength, clip=clip), key)
+        role = scale_role(strength, outer_loss, std)
+        sets.append(TestSet("gaussian_noise", "noise", None, strength, role, noisy))
+    return sets
+
+
+def scale_role(strength: float, outer_loss: OuterLoss, std: float) -> Role:
+    """What noise of a scale is: seen, of another scale than seen, or kin of other noise seen."""
+    if outer_loss.seen == ("gaussian_noise",):
+        return "meta_train" if strength == std else "held_out"
+    return "kin" if "noise" in outer_loss.families else "held_out"
+
+
+def named_corruptions(
+    split: Batch, outer_loss: OuterLoss, *, roles: dict[str, Role]
+) -> list[TestSet]:
+    """Clean images, what an outer loss of no names was seen to be, and named corruptions.
+
+    Args:
+        split: Images to corrupt.
+        outer_loss: What was meta-trained on.
+        roles: The corruptions to test on, and what each is, see `named_roles`.
+    """
+    sets = [clean_set(split)]
+    for part in outer_loss.components:
+        if part.name not in (*CORRUPTIONS, "clean"):
+            family = "noise" if "noise" in part.name else "geometric"
+            images = corrupted(split, part.transform, key_of(part.name))
+            sets.append(TestSet(part.name, family, None, None, "meta_train", images))
+    for name, role in roles.items():
+        levels = np.asarray(all_severities(split.images, name, key_of(name)))
+        sets += [
+            TestSet(name, FAMILY_OF[name], level + 1, None, role, Batch(images, split.labels))
+            for level, images in enumerate(levels)
+        ]
+    return sets
+
+
+def named_roles(
+    outer_loss: OuterLoss, num_channels: int, *, validation: Sequence[str]
+) -> dict[str, Role]:
+    """What every corruption of a family is to an optimizer, of those that fit the images.
+
+    Args:
+        outer_loss: What was meta-trained on.
+        num_channels: Of the images.
+        validation: Corruptions that rules were developed on.
+
+    Raises:
+        ValueError: One of them has no family.
+    """
+    for name in validation:
+        if name not in FAMILY_OF:
+            raise ValueError(f"evaluation.validation must name corruptions, got {name}.")
+
+    def role(name: str) -> Role:
+        if name in outer_loss.seen:
+            return "meta_train"
+        if name in validation:
+            return "validation"
+        return "kin" if FAMILY_OF[name] in outer_loss.families else "held_out"
+
+    return {name: role(name) for name in for_channels(tuple(FAMILY_OF), num_channels)}
+
+
+def key_of(name: str) -> PRNGKeyArray:
+    """The key of a corruption's test images, which the list of all others does not change."""
+    return jax.random.fold_in(jax.random.key(TEST_SEED), zlib.crc32(name.encode()) >> 1)
+
+
+@partial(jax.jit, static_argnames="name")
+def all_severities(
+    images: UInt8[Array | np.ndarray, "batch height width channels"], name: str, key: PRNGKeyArray
+) -> UInt8[Array, "severities batch height width channels"]:
+    """The images under a named corruption at the severities 1 to 5, in the levels of a file."""
+
+    floats = to_float(jnp.asarray(images))
+
+    def one(image: Image, severity: Float[Array, ""], key: PRNGKeyArray) -> UInt8[Array, "..."]:
+        levels = 255 * quantized(CORRUPTIONS[name](image, severity, key))
+        return jnp.round(levels).astype(jnp.uint8)
+
+    def at(severity: Float[Array, ""]) -> UInt8[Array, "..."]:
+        level_key = jax.random.fold_in(key, severity.astype(jnp.int32))
+        keys = jax.random.split(level_key, len(images))
+        return jax.vmap(one, in_axes=(0, None, 0))(floats, severity, keys)
+
+    return jax.lax.map(at, jnp.arange(1.0, NUM_SEVERITIES + 1))
+
+
+SUITES: dict[str, Callable[..., list[TestSet]]] = {
+    "noise_scales": noise_scales,
+    "named": named_corruptions,
+}
+"""Builders of test conditions by name: `(split, outer_loss, ...) -> list of test sets`."""

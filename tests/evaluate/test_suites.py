@@ -1,0 +1,132 @@
+"""What classifiers are tested on, and what each condition is to a learned optimizer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from noiseproof.corruptions import corrupt
+from noiseproof.corruptions.families import FAMILIES, SPLITS, VALIDATION_4, for_channels
+from noiseproof.corruptions.noise import gaussian_noise
+from noiseproof.evaluate.suites import (
+    all_severities,
+    corrupted,
+    few,
+    key_of,
+    named_corruptions,
+    named_roles,
+    noise_scales,
+    scale_role,
+)
+from noiseproof.tasks.outer_losses import clean_images, families, gaussian, spectral
+from noiseproof.types import Batch
+
+GAUSSIAN = gaussian(std=0.5, clip=False, clean_weight=0.0)
+SPECTRAL = spectral(
+    std_low=0.1,
+    std_high=0.2,
+    exponent_low=0.0,
+    exponent_high=3.0,
+    num_bands=2,
+    clip=False,
+    clean_weight=0.25,
+    warp_weight=0.0,
+    warp_std=0.05,
+)
+SPLIT = Batch(
+    np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8),
+    np.arange(40, dtype=np.int32),
+)
+
+
+def test_few_images_are_drawn_from_the_whole_split_and_always_the_same() -> None:
+    chosen = few(SPLIT, 10)
+    np.testing.assert_array_equal(chosen.labels, few(SPLIT, 10).labels)
+    np.testing.assert_array_equal(chosen.images, SPLIT.images[chosen.labels])
+    assert len(set(chosen.labels.tolist())) == 10
+    assert max(chosen.labels) >= 20  # a split sorted by class is not cut off
+    for whole in (0, 40, 1000):
+        assert few(SPLIT, whole) is SPLIT
+
+
+def test_corrupted_images_are_fixed_by_their_key() -> None:
+    noise = gaussian_noise(std=0.5, clip=False)
+    first, again, other = (corrupted(SPLIT, noise, jax.random.key(n)) for n in (0, 0, 1))
+    np.testing.assert_array_equal(first.images, again.images)
+    assert np.abs(np.asarray(first.images - other.images)).max() > 0.1
+    difference = np.asarray(first.images) - SPLIT.images / np.float32(255)
+    # The standard deviation of 2,560 draws has a relative standard error of 1/√(2·2560).
+    assert abs(difference.std() / 0.5 - 1) < 4 / np.sqrt(2 * 2560)
+
+
+def test_all_severities_are_those_of_the_corruption_in_256_levels() -> None:
+    images = all_severities(SPLIT.images, "contrast", key_of("contrast"))
+    assert images.dtype == jnp.uint8
+    floats = SPLIT.images / np.float32(255)
+    for level in range(5):
+        expected = corrupt(floats, "contrast", level + 1, key=jax.random.key(0), quantize=True)
+        np.testing.assert_allclose(images[level] / 255.0, expected, atol=1e-6)
+
+
+def test_severities_and_images_have_draws_of_their_own() -> None:
+    grey = np.full((30, 8, 8, 1), 128, np.uint8)
+    levels = np.asarray(all_severities(grey, "gaussian_noise", key_of("gaussian_noise")))
+    noise = (levels.astype(float) - 128).reshape(5, 30, -1)
+    std = noise.std(axis=(1, 2))
+    # 1,920 draws each; rounding to levels adds a variance of 1/12 and shifts the mean by a half.
+    expected = 255 * np.array([0.04, 0.06, 0.08, 0.09, 0.10])
+    np.testing.assert_allclose(std, np.hypot(expected, 12**-0.5), rtol=4 / np.sqrt(2 * 1920))
+    same = np.corrcoef(noise[0, 0], noise[0, 1])[0, 1], np.corrcoef(noise[0, 0], noise[4, 0])[0, 1]
+    assert np.abs(same).max() < 4 / np.sqrt(64)
+
+
+def test_scales_are_clean_seen_or_held_out() -> None:
+    sets = noise_scales(SPLIT, GAUSSIAN, strengths=[0.3, 0.5], std=0.5, clip=False)
+    assert [(made.strength, made.role) for made in sets] == [
+        (0.0, "clean"),
+        (0.3, "held_out"),
+        (0.5, "meta_train"),
+    ]
+    assert scale_role(0.5, clean_images(), 0.5) == "held_out"
+    assert scale_role(0.5, SPECTRAL, 0.5) == "kin"
+    assert scale_role(0.5, families(names=("fog",), clean_weight=0.0), 0.5) == "held_out"
+
+
+def test_a_spectrum_holds_all_out_but_its_kin_and_what_rules_were_developed_on() -> None:
+    roles = named_roles(SPECTRAL, 3, validation=VALIDATION_4)
+    assert {name for name in roles if roles[name] == "validation"} == set(VALIDATION_4)
+    assert {name for name in roles if roles[name] == "kin"} == {
+        *FAMILIES["noise"],
+    } - set(VALIDATION_4)
+    assert sum(role == "held_out" for role in roles.values()) == len(roles) - 7
+    assert "saturate" not in named_roles(SPECTRAL, 1, validation=())
+
+
+@pytest.mark.parametrize("fold", ["fold_1", "fold_2", "fold_3"])
+def test_a_fold_holds_out_whole_families(fold: str) -> None:
+    loss = families(names=for_channels(SPLITS[fold].meta_train, 3), clean_weight=0.2)
+    roles = named_roles(loss, 3, validation=())
+    assert {n for n, role in roles.items() if role == "held_out"} == set(SPLITS[fold].held_out)
+    assert {n for n, role in roles.items() if role == "meta_train"} == set(SPLITS[fold].meta_train)
+
+
+def test_what_shares_a_family_with_something_seen_is_kin() -> None:
+    loss = families(names=SPLITS["standard"].meta_train, clean_weight=0.0)
+    roles = named_roles(loss, 3, validation=())
+    assert roles["fog"] == roles["defocus_blur"] == "kin"
+    assert roles["pixelate"] == "held_out"
+
+
+def test_named_corruptions_come_with_the_bands_that_were_seen() -> None:
+    sets = named_corruptions(SPLIT, SPECTRAL, roles={"contrast": "held_out"})
+    assert [(made.corruption, made.severity, made.role) for made in sets] == [
+        ("none", None, "clean"),
+        ("spectral_noise_0_to_1.5", None, "meta_train"),
+        ("spectral_noise_1.5_to_3", None, "meta_train"),
+        *(("contrast", severity, "held_out") for severity in range(1, 6)),
+    ]
+
+
+def test_validation_names_corruptions() -> None:
+    with pytest.raises(ValueError, match=r"evaluation.validation must name corruptions, got rain"):
+        named_roles(SPECTRAL, 1, validation=["rain"])
