@@ -27,7 +27,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARCHITECTURE, USAGE = ROOT / "docs" / "architecture.md", ROOT / "docs" / "usage.md"
 PACKAGE = ROOT / "src" / "noiseproof"
 
-SHORTENED = {"run", "demo", "train", "evaluate"}
+SHORTENED = {"run", "plan", "demo", "train", "evaluate"}
 """Commands that take `--set`."""
 
 LONG = {"run", "demo", "evaluate"}

@@ -99,6 +99,21 @@ def run(
 
 
 @app.command()
+def plan(
+    preset: Annotated[str, typer.Argument(help="See `noiseproof list presets`.")],
+    settings: Settings = [],  # noqa: B006
+    data_dir: DataDir = None,
+    data: DataFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what a run would cost on this machine: memory, compile and run time."""
+    from noiseproof.commands import plan
+
+    config = configs.load_preset(preset, [*settings, *_data_setting(data)])
+    plan.plan(preset, config, Console(), data_dir=data_dir, as_json=as_json)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder, replaced if a demo made it.")] = Path(
         "runs/demo"

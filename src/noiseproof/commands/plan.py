@@ -1,0 +1,215 @@
+"""What a run would cost on this machine, said before anything starts.
+
+Memory by a formula from shapes and by the compiler; time by compiling the very programs of
+meta-training and running a few outer steps. Nothing is written.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from rich.console import Console
+
+from noiseproof.commands.compare import check_comparison, device_words
+from noiseproof.commands.problem import Problem, build_estimator, build_problem, num_particles
+from noiseproof.configs import Config, as_dict
+from noiseproof.metatrain.devices import everywhere, exchanged_bytes, pairs_mesh
+from noiseproof.metatrain.footprint import (
+    Footprint,
+    check_fits,
+    footprint,
+    free_bytes,
+    most_pairs,
+    pair_bytes,
+    total_bytes,
+)
+from noiseproof.metatrain.outer_loop import Plan, build_steps, check_plan
+
+NUM_TIMED = 3
+"""Outer steps that are timed; the fastest counts, since a machine only ever slows down."""
+
+
+class Measured(NamedTuple):
+    """The programs of meta-training, compiled and tried.
+
+    Attributes:
+        compile_seconds: Of the start, an outer step and a score.
+        outer_step_seconds: Wall-clock seconds of an outer step.
+        score_seconds: Of a score on `select`.
+        program_bytes: What an outer step needs on a device, by the compiler.
+        exchanged_bytes: What a device sums with the others in an outer step.
+    """
+
+    compile_seconds: dict[str, float]
+    outer_step_seconds: float
+    score_seconds: float
+    program_bytes: int
+    exchanged_bytes: int
+
+
+def plan(
+    preset: str, config: Config, console: Console, *, data_dir: Path | None, as_json: bool
+) -> dict[str, Any]:
+    """Says memory, compile and run time of a run.
+
+    Args:
+        preset: Name of the preset.
+        config: Its settings.
+        console: Where it is printed.
+        data_dir: Folder of the data sets.
+        as_json: Whether as JSON.
+
+    Returns:
+        What `--json` prints.
+
+    Raises:
+        ValueError: Whatever is wrong in the config, or a run that does not fit.
+    """
+    check_comparison(config)
+    problem = on_all_devices(config, build_problem(config, data_dir))
+    schedule = Plan(**as_dict(config)["meta"])
+    check_plan(schedule)
+    need, free = check_memory(config, problem), free_bytes()
+    found = costs(config, schedule, need, free, measure(config, schedule, problem))
+    found = {"preset": preset, "device": device_words(), **found}
+    if as_json:
+        console.print_json(json.dumps(found))
+    else:
+        for line in in_words(found, need):
+            console.print(line, soft_wrap=True, highlight=False)
+    return found
+
+
+def on_all_devices(config: Config, problem: Problem) -> Problem:
+    """The problem, with its pairs spread over all devices that divide them."""
+    objective = problem.objective._replace(mesh=pairs_mesh(num_particles(config)))
+    return problem._replace(objective=objective)
+
+
+def check_memory(config: Config, problem: Problem) -> Footprint:
+    """What meta-training needs, by the formula.
+
+    Raises:
+        ValueError: It is more than a device has free.
+    """
+    objective = problem.objective
+    estimator = build_estimator(config, objective)
+    need = footprint(objective, estimator, problem.data, num_particles(config))
+    check_fits(need, free_bytes(), num_devices(problem))
+    return need
+
+
+def num_devices(problem: Problem) -> int:
+    """Devices that pairs are spread over."""
+    return 1 if problem.objective.mesh is None else problem.objective.mesh.size
+
+
+def measure(config: Config, schedule: Plan, problem: Problem) -> Measured:
+    """Compiles the programs of meta-training and runs a few outer steps."""
+    objective = problem.objective
+    steps = build_steps(objective, build_estimator(config, objective), schedule)
+    data, select_data = everywhere((problem.data, problem.select_data), objective.mesh)
+    key = jax.random.key(0)
+    start, start_seconds = timed(lambda: jax.jit(steps.start).lower(data, key, key).compile())
+    state = start(data, key, key)
+    advance, advance_seconds = timed(
+        lambda: jax.jit(steps.advance).lower(state, data, key).compile()
+    )
+    score, score_seconds = timed(
+        lambda: jax.jit(steps.score).lower(state.theta, select_data, key).compile()
+    )
+    tried = [timed(lambda: advance(state, data, key))[1] for _ in range(NUM_TIMED)]
+    memory = advance.memory_analysis()
+    parts = ("argument", "output", "temp")
+    return Measured(
+        {"start": start_seconds, "outer_step": advance_seconds, "score": score_seconds},
+        min(tried),
+        timed(lambda: score(state.theta, select_data, key))[1],
+        sum(getattr(memory, f"{part}_size_in_bytes", 0) for part in parts),
+        exchanged_bytes(advance),
+    )
+
+
+def timed(action: Callable[[], Any]) -> tuple[Any, float]:
+    """What an action gives, and the seconds until it was there."""
+    began = time.perf_counter()
+    found = jax.block_until_ready(action())
+    return found, time.perf_counter() - began
+
+
+def costs(
+    config: Config, schedule: Plan, need: Footprint, free: int, made: Measured
+) -> dict[str, Any]:
+    """Memory and time of the whole run, in bytes and seconds."""
+    num_scores = -(-schedule.num_outer_steps // schedule.select_every)
+    training = schedule.num_outer_steps * made.outer_step_seconds
+    runs = num_compared_runs(config)
+    compiling = sum(made.compile_seconds.values())
+    scoring = num_scores * made.score_seconds
+    return {
+        "memory": {
+            "pairs_per_device": need.num_pairs,
+            "bytes_per_pair": pair_bytes(need),
+            "carried_bytes": need.carried,
+            "params_bytes": need.params,
+            "activation_bytes": need.activations,
+            "theta_bytes": need.theta,
+            "shared_bytes": need.shared,
+            "formula_bytes": total_bytes(need),
+            "program_bytes": made.program_bytes,
+            "free_bytes": free,
+            "most_pairs_per_device": most_pairs(need, free),
+        },
+        "compile_seconds": made.compile_seconds,
+        "outer_steps": schedule.num_outer_steps,
+        "outer_step_seconds": made.outer_step_seconds,
+        "scores": num_scores,
+        "score_seconds": made.score_seconds,
+        "meta_training_seconds": compiling + training + scoring,
+        "compared_runs": runs,
+        "comparison_seconds_at_most": runs * made.score_seconds / schedule.num_select_runs,
+        "exchanged_bytes_per_outer_step": made.exchanged_bytes,
+    }
+
+
+def num_compared_runs(config: Config) -> int:
+    """Runs of tuning and of the final evaluation, each as long as an inner run."""
+    tuning, num_rivals = config.tuning, len(config.tuning.rivals)
+    tuned = tuning.num_trials + tuning.num_finalists * tuning.num_final_runs
+    return num_rivals * tuned + (num_rivals + 2) * config.evaluation.num_seeds
+
+
+def in_words(found: dict[str, Any], need: Footprint) -> list[str]:
+    """The same for a reader, with the formula of memory."""
+    memory = found["memory"]
+    compiling = sum(found["compile_seconds"].values())
+    lines = [
+        f"{found['preset']} on {found['device']}",
+        f"memory of a pair: 2 × {size(need.carried)} carried + 2 × (2 × {size(need.params)} weights"
+        f" + {size(need.activations)} activations) + 2 × {size(need.theta)} theta"
+        f" = {size(pair_bytes(need))}",
+        f"memory of a device: {need.num_pairs} pairs + {size(need.shared)} data and pool"
+        f" = {size(total_bytes(need))}, {size(memory['program_bytes'])} by the compiler;"
+        f" {size(memory['free_bytes'])} free, room for {memory['most_pairs_per_device']:,} pairs",
+        f"compiling: {compiling:.1f} s",
+        f"meta-training: {found['outer_steps']} outer steps of {found['outer_step_seconds']:.3g} s"
+        f" and {found['scores']} scores of {found['score_seconds']:.3g} s:"
+        f" {found['meta_training_seconds']:.0f} s with compiling",
+        f"tuning and tests: {found['compared_runs']} runs, at most about"
+        f" {found['comparison_seconds_at_most']:.0f} s and their compiling",
+    ]
+    if found["exchanged_bytes_per_outer_step"]:
+        summed = size(found["exchanged_bytes_per_outer_step"])
+        lines.append(f"summed over devices: {summed} an outer step")
+    return lines
+
+
+def size(num_bytes: int) -> str:
+    """Bytes in words, with three digits."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= scale:
+            return f"{num_bytes / scale:.3g} {unit}"
+    return f"{num_bytes} B"
