@@ -100,6 +100,38 @@ class SplitConfig:
 
 
 @dataclass(frozen=True)
+class TaskConfig:
+    """One of several tasks of meta-training: what it lays over the preset's own sections.
+
+    Attributes:
+        weight: Of its meta-loss, relative to the other tasks; positive.
+        data: Values of the section `data`.
+        model: Values of the section `model`.
+        inner: Values of the section `inner`; `num_steps` must be the same for all tasks.
+    """
+
+    weight: float = 1.0
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    inner: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReparametrizationConfig:
+    """Random scales of the weights of meta-training's classifiers.
+
+    Attributes:
+        level: What has a scale of its own: `global`, `tensor` or `weight`; `none` for no scales.
+        low: The smallest scale.
+        high: The largest scale.
+    """
+
+    level: str = "none"
+    low: float = 1e-3
+    high: float = 1e3
+
+
+@dataclass(frozen=True)
 class RuleConfig:
     """The learned optimizer: its name, and its builder's options."""
 
@@ -145,12 +177,23 @@ class MetaConfig:
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """The rivals and their random search."""
+    """The rivals and their random search.
+
+    Attributes:
+        rivals: Keys of `optimizers.rivals.RIVALS`.
+        num_trials: Random points of a search; 0 for each rival's own number.
+        num_finalists: Best points that are scored again.
+        num_final_runs: Runs of each.
+        augmentations: Keys of `commands.contestants.AUGMENTATIONS`, compared apart.
+        augmented_rival: The rival that is tuned with each, beside the learned optimizer.
+    """
 
     rivals: tuple[str, ...] = ("adam", "adamw")
     num_trials: int = 64
     num_finalists: int = 5
     num_final_runs: int = 5
+    augmentations: tuple[str, ...] = ()
+    augmented_rival: str = "adamw"
 
 
 @dataclass(frozen=True)
@@ -190,6 +233,8 @@ class Config:
     inner: InnerConfig = InnerConfig()
     outer: OuterConfig = OuterConfig()
     split: SplitConfig = SplitConfig()
+    tasks: tuple[TaskConfig, ...] = ()
+    reparametrization: ReparametrizationConfig = ReparametrizationConfig()
     rule: RuleConfig = RuleConfig()
     estimator: EstimatorConfig = EstimatorConfig()
     meta: MetaConfig = MetaConfig()
@@ -349,7 +394,7 @@ def type_words(hint: Any) -> str:
     words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     kind = typing.get_origin(hint) or hint
     if kind is tuple:
-        part = words[typing.get_args(hint)[0]].removeprefix("a ")
+        part = type_words(typing.get_args(hint)[0]).removeprefix("a ")
         return f"a list of {part}s"
     return words.get(kind, "a table")
 

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +14,13 @@ from jaxtyping import PRNGKeyArray
 from noiseproof.configs import Config, build_component
 from noiseproof.corruptions.families import FAMILY_OF, SPLITS, Split, for_channels
 from noiseproof.data import Dataset, image_shape, load_dataset
-from noiseproof.metatrain import ESTIMATORS, RUN_LENGTHS, Objective
+from noiseproof.metatrain import ESTIMATORS, RUN_LENGTHS, Objective, reparametrized
 from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
+from noiseproof.tasks.meta_losses import Component
 from noiseproof.tasks.outer_losses import OUTER_LOSSES, OuterLoss, relative_to
 from noiseproof.types import Batch, GradientEstimator, Model, Params, Task
 
@@ -86,8 +88,10 @@ def check_rule(objective: Objective, params: Params) -> None:
     jax.eval_shape(start, jax.random.key(0))
 
 
-def build_task(config: Config, model: Model, outer_loss: OuterLoss) -> Task:
-    """The inner problem with an outer loss."""
+def build_task(
+    config: Config, model: Model, outer_loss: OuterLoss, augmentation: Sequence[Component] = ()
+) -> Task:
+    """The inner problem with an outer loss, and training images that are augmented or clean."""
     return image_classification(
         model,
         batch_size=config.inner.batch_size,
@@ -95,6 +99,7 @@ def build_task(config: Config, model: Model, outer_loss: OuterLoss) -> Task:
         components=outer_loss.components,
         pool_size=config.outer.pool_size,
         balance=config.outer.balance,
+        augmentation=augmentation,
     )
 
 
@@ -154,6 +159,9 @@ def build_estimator(config: Config, objective: Objective) -> GradientEstimator:
         num_steps=objective.num_steps,
     )
     objective = objective._replace(run_length=run_length)
+    if config.reparametrization.level != "none":
+        scales = dataclasses.asdict(config.reparametrization)
+        objective = reparametrized(objective, **scales)
     return build_component(ESTIMATORS, name, options, objective=objective)
 
 

@@ -14,23 +14,14 @@ from rich.console import Console
 
 from noiseproof import results
 from noiseproof.checkpoint import save_theta
-from noiseproof.commands.compare import (
-    Comparison,
-    Control,
-    check_comparison,
-    device_words,
-    run_comparison,
-)
+from noiseproof.commands.compare import check_comparison, device_words, run_comparison
 from noiseproof.commands.conditions import check_conditions
+from noiseproof.commands.contestants import Comparison, Control
 from noiseproof.commands.folder import claim
 from noiseproof.commands.plan import check_memory, on_all_devices
-from noiseproof.commands.problem import (
-    Problem,
-    build_estimator,
-    build_problem,
-    with_outer_kind,
-)
+from noiseproof.commands.problem import Problem, build_problem, with_outer_kind
 from noiseproof.commands.progress import meta_training_progress
+from noiseproof.commands.tasks import MetaProblem, build_meta_problem
 from noiseproof.configs import Config, as_dict
 from noiseproof.data import image_shape
 from noiseproof.metatrain.devices import first_alone, here, is_first_process, leave
@@ -38,7 +29,7 @@ from noiseproof.metatrain.outer_loop import OuterState, Plan, check_plan, meta_t
 from noiseproof.results import MetaTraining, Summary, collect_provenance
 
 LIMITS = (
-    "Meta-trained on one small task: on other data sets, classifiers, run lengths and batch sizes "
+    "Meta-trained on small tasks: on other data sets, classifiers, run lengths and batch sizes "
     "it may do worse than a tuned hand-designed optimizer; compare before relying on it."
 )
 
@@ -82,20 +73,27 @@ def run(
     plan = Plan(**as_dict(config)["meta"])
     check_plan(plan)
     check_memory(config, on_all_devices(config, problem))
+    # Before the folder is claimed, since tasks may be wrong.
+    trained = [
+        build_meta_problem(one, on_all_devices(one, changed), data_dir)
+        for _, one, changed in (("", config, problem), *controls)
+    ]
     first_alone(lambda: claim(folder, preset, config, seed, resume=resume, replace=replace))
 
-    def learn(config: Config, problem: Problem, place: Path) -> Comparison:
-        state, cost = learn_theta(config, problem, plan, place, console, seed=seed, resume=resume)
+    def learn(config: Config, problem: Problem, trained: MetaProblem, place: Path) -> Comparison:
+        rule, words = config.rule.name, problem.outer_loss.words
+        console.print(f"meta-training {rule} on {words}", soft_wrap=True)
+        state, cost = learn_theta(trained, plan, place, console, seed=seed, resume=resume)
         theta, initial = here((state.best_theta, state.initial_theta))
         made = Comparison(preset, config, seed, theta, initial, cost)
         if is_first_process():
             save_theta(place, made.theta, card(made, problem, []))
         return made
 
-    comparison = learn(config, problem, folder)
+    comparison = learn(config, problem, trained[0], folder)
     others = [
-        (kind, learn(other, changed, folder / f"control-{kind}"), changed.outer_loss.words)
-        for kind, other, changed in controls
+        (kind, learn(other, changed, own, folder / f"control-{kind}"), changed.outer_loss.words)
+        for (kind, other, changed), own in zip(controls, trained[1:], strict=True)
     ]
     comparison = comparison._replace(
         controls=tuple(Control(kind, words, made.theta) for kind, made, words in others)
@@ -110,8 +108,7 @@ def run(
 
 
 def learn_theta(
-    config: Config,
-    problem: Problem,
+    trained: MetaProblem,
     plan: Plan,
     folder: Path,
     console: Console,
@@ -120,26 +117,23 @@ def learn_theta(
     resume: bool,
 ) -> tuple[OuterState, MetaTraining]:
     """Meta-trains with progress on the console, and says what it cost."""
-    console.print(f"meta-training {config.rule.name} on {problem.outer_loss.words}", soft_wrap=True)
-    problem = on_all_devices(config, problem)
-    estimator = build_estimator(config, problem.objective)
     with (
         stop_on_signals() as should_stop,
         meta_training_progress(console, plan.num_outer_steps) as show,
     ):
         state = meta_train(
-            problem.objective,
-            estimator,
+            trained.objective,
+            trained.estimator,
             plan,
-            problem.data,
-            problem.select_data,
+            trained.data,
+            trained.select_data,
             jax.random.fold_in(jax.random.key(seed), 0),
             folder=folder,
             resume=resume,
             on_metrics=show,
             should_stop=should_stop,
         )
-    return state, cost(state, estimator.num_inner_steps)
+    return state, cost(state, trained.estimator.num_inner_steps)
 
 
 def cost(state: OuterState, num_inner_steps: int) -> MetaTraining:
