@@ -19,7 +19,7 @@ def test_unknown_names_offer_close_ones():
         corrupt(IMAGE, "xyzzy", 1, key=KEY)
 
 
-@pytest.mark.parametrize("severity", [0, 6, 0.9, -1])
+@pytest.mark.parametrize("severity", [0, 6, 0.9, -1, float("nan")])
 def test_severities_outside_1_to_5_are_refused(severity):
     with pytest.raises(ValueError, match=f"severity must lie between 1 and 5, got {severity}"):
         corrupt(IMAGE, "fog", severity, key=KEY)
@@ -71,5 +71,17 @@ def test_quantizing_truncates_and_keeps_every_level_of_a_file():
     np.testing.assert_allclose(noisy, np.round(noisy), atol=1e-4)
 
 
-def test_half_precision_images_stay_so():
-    assert corrupt(IMAGE.astype(jnp.bfloat16), "contrast", 2, key=KEY).dtype == jnp.bfloat16
+@pytest.mark.parametrize("name", ["contrast", "motion_blur", "zoom_blur"])
+def test_half_precision_images_stay_so_and_are_corrupted_in_single(name):
+    image = jax.random.uniform(KEY, IMAGE.shape).astype(jnp.bfloat16)
+    result = corrupt(image, name, 2, key=KEY)
+    assert result.dtype == jnp.bfloat16
+    single = corrupt(image.astype(jnp.float32), name, 2, key=KEY)
+    np.testing.assert_array_equal(result, single.astype(jnp.bfloat16))
+
+
+def test_severities_may_be_a_list():
+    images = jnp.stack([IMAGE, IMAGE])
+    listed = corrupt(images, "gaussian_noise", [1, 5], key=KEY)
+    array = corrupt(images, "gaussian_noise", np.array([1, 5]), key=KEY)
+    np.testing.assert_array_equal(listed, array)

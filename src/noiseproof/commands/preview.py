@@ -1,5 +1,6 @@
 """A contact sheet: one image of a data set under every corruption at every severity."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ CELL = 64
 
 MARGIN = 4
 LABEL_WIDTH = 130
+"""Pixels of the names on the left, or more where one is longer."""
 
 Report = Callable[[str, int, int], None]
 
@@ -81,16 +83,21 @@ def draw_sheet(
     height, width = rows[0].shape[1:3]
     factor = max(1, -(-CELL // max(height, width)))
     step = (factor * width + MARGIN, factor * height + MARGIN)
-    size = (LABEL_WIDTH + 6 * step[0], 20 + len(rows) * step[1])
+    labels = max(LABEL_WIDTH, *(2 * MARGIN + math.ceil(_text_width(name)) for name in names))
+    size = (labels + 6 * step[0], 20 + len(rows) * step[1])
     sheet = Picture.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(("clean", *"12345")):
-        pen.text((LABEL_WIDTH + column * step[0], 4), title, fill="black")
+        pen.text((labels + column * step[0], 4), title, fill="black")
     for row, (name, images) in enumerate(zip(names, rows, strict=True)):
         top = 20 + row * step[1]
         pen.text((MARGIN, top + step[1] // 2 - 8), name, fill="black")
         for column, image in enumerate(images):
             shown = Picture.fromarray(image.squeeze()).convert("RGB")
             shown = shown.resize((factor * width, factor * height), Picture.Resampling.NEAREST)
-            sheet.paste(shown, (LABEL_WIDTH + column * step[0], top))
+            sheet.paste(shown, (labels + column * step[0], top))
     return sheet
+
+
+def _text_width(text: str) -> float:
+    return ImageDraw.Draw(Picture.new("L", (1, 1))).textlength(text)

@@ -44,7 +44,7 @@ def corrupt(
     check_images(images)
     if isinstance(severity, Tracer) or np.ndim(severity) > 0:
         check_severities(severity, images)
-        return _corrupt_traced(jnp.asarray(images), severity, name, quantize, key)
+        return _corrupt_traced(jnp.asarray(images), jnp.asarray(severity), name, quantize, key)
     return _corrupt_static(jnp.asarray(images), static_severity(severity), name, quantize, key)
 
 

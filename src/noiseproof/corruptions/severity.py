@@ -52,7 +52,9 @@ class NamedCorruption(NamedTuple):
         """The image at a severity of 1 to 5, clipped to [0, 1], in the dtype it came in."""
         if self.color_only and image.shape[-1] != 3:
             raise ValueError(f"this corruption needs 3 color channels, got {image.shape[-1]}.")
-        corrupted = self.apply(image, key, **constants_at(self, severity))
+        # Half precision is for storage: 255 levels and their roundings need more.
+        precise = image.astype(jnp.promote_types(image.dtype, jnp.float32))
+        corrupted = self.apply(precise, key, **constants_at(self, severity))
         return corrupted.clip(0.0, 1.0).astype(image.dtype)
 
 
