@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -159,3 +160,44 @@ def test_a_failed_write_leaves_the_old_pair(published, monkeypatch, operation):
     assert card["rule"] == "mlp"
     assert set(theta) == {"mlp", "log_rate", "empty"}
     assert len(list(published.iterdir())) == 2
+
+
+class Killed(BaseException):
+    """What no `except Exception` sees, as no process sees its own SIGKILL."""
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["replaced", "first"])
+@pytest.mark.parametrize("calls_before", range(5))
+def test_killed_while_publishing_leaves_the_old_pair_or_the_new(
+    published, tmp_path, monkeypatch, calls_before, is_first
+):
+    """Between any two of: write weights, write card, name weights, name card."""
+    folder, num_calls = tmp_path / "first" if is_first else published, 0
+
+    def killing(function):
+        def call(*args, **kwargs):
+            nonlocal num_calls
+            num_calls += 1
+            if num_calls > calls_before:
+                raise Killed
+            return function(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", killing(Path.write_bytes))
+        patched.setattr(Path, "replace", killing(Path.replace))
+        patched.setattr(Path, "unlink", lambda *args, **kwargs: None)
+        with contextlib.suppress(Killed):
+            save_theta(folder, {"a": jnp.ones(2)}, CARD | {"rule": "other"})
+    if is_first and calls_before < 3:
+        with pytest.raises(ValueError, match=r"theta\.safetensors is missing"):
+            load_theta(folder)
+    else:
+        theta, card = load_theta(folder)
+        assert (card["rule"], set(theta)) == (
+            ("mlp", {"mlp", "log_rate", "empty"}) if calls_before < 3 else ("other", {"a"})
+        )
+    save_theta(folder, {"b": jnp.ones(2)}, CARD)
+    assert set(load_theta(folder)[0]) == {"b"}
+    assert len(list(folder.iterdir())) == 2

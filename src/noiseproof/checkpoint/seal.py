@@ -54,19 +54,30 @@ def unseal(path: Path) -> dict[str, Any]:
 
 
 def replace_files(contents: dict[Path, bytes]) -> None:
-    """Write all files beside their names, then put them in place one after the other."""
-    unfinished = {path: path.with_name(path.name + UNFINISHED) for path in contents}
+    """Write all files beside their names, then put them in place one after the other.
+
+    Where that ends before any has its name the old files are as they were; where it ends later
+    the new ones are all there, those without their name yet as `unfinished` says.
+    """
+    any_named = False
     try:
         for path, content in contents.items():
-            unfinished[path].write_bytes(content)
-            flush(unfinished[path])
+            unfinished(path).write_bytes(content)
+            flush(unfinished(path))
         for path in contents:
-            unfinished[path].replace(path)
-    finally:
-        for path in unfinished.values():
-            path.unlink(missing_ok=True)
-    for folder in {path.parent for path in contents}:
-        flush(folder)
+            unfinished(path).replace(path)
+            any_named = True
+            flush(path.parent)
+    except BaseException:
+        if not any_named:
+            for path in contents:
+                unfinished(path).unlink(missing_ok=True)
+        raise
+
+
+def unfinished(path: Path) -> Path:
+    """The name under which a file is written, beside its own."""
+    return path.with_name(path.name + UNFINISHED)
 
 
 def flush(path: Path) -> None:

@@ -1,7 +1,7 @@
 """A learned optimizer on disk: its weights as safetensors, and a JSON card that says what they are.
 
 The card holds the checksum of the weights and its own, so that the pair is used only as it was
-published.
+published. A process that is killed while it publishes leaves the old pair or the new one.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from noiseproof.checkpoint.seal import replace_files, seal, sha256, unseal
+from noiseproof.checkpoint.seal import replace_files, seal, sha256, unfinished, unseal
 from noiseproof.types import Theta
 
 WEIGHTS_SUFFIX = ".safetensors"
@@ -60,9 +60,9 @@ def load_theta(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     weights_file, card_file = _theta_files(Path(path))
     if not weights_file.is_file():
         raise ValueError(f"{weights_file} is missing.")
-    card = unseal(card_file)
-    _check_card(card)
     weights = weights_file.read_bytes()
+    card = _waiting_card(card_file, sha256(weights)) or unseal(card_file)
+    _check_card(card)
     if sha256(weights) != card["theta_sha256"]:
         raise ValueError(f"{weights_file} is damaged or not the one of {card_file.name}.")
     return _unflatten(safetensors.numpy.load(weights)), card
@@ -72,6 +72,15 @@ def _theta_files(path: Path) -> tuple[Path, Path]:
     """The files of weights and card."""
     weights_file = path if path.suffix == WEIGHTS_SUFFIX else path / f"theta{WEIGHTS_SUFFIX}"
     return weights_file, weights_file.with_suffix(".json")
+
+
+def _waiting_card(card_file: Path, digest: str) -> dict[str, Any] | None:
+    """The card of weights that got their name when a kill left the card without its own."""
+    try:
+        card = unseal(unfinished(card_file))
+    except ValueError:
+        return None
+    return card if card.get("theta_sha256") == digest else None
 
 
 def _check_card(card: dict[str, Any]) -> None:
