@@ -7,9 +7,11 @@ import jax
 import numpy as np
 import pytest
 
+from noiseproof.commands.plan import check_memory
 from noiseproof.commands.problem import build_problem
-from noiseproof.commands.tasks import build_meta_problem, chance_weight, task_config
+from noiseproof.commands.tasks import MetaProblem, build_meta_problem, chance_weight, task_config
 from noiseproof.configs import Config, TaskConfig, default_config
+from noiseproof.metatrain.footprint import total_bytes
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.results import read_metrics
 
@@ -57,7 +59,7 @@ def test_without_tasks_the_problem_is_the_presets_own() -> None:
     assert meta.select_data is problem.select_data
 
 
-def built(*settings: str) -> tuple[Config, object]:
+def built(*settings: str) -> tuple[Config, MetaProblem]:
     config = default_config(["inner.num_steps=20", "estimator.truncation=10", *settings])
     return config, build_meta_problem(config, build_problem(config, None), None)
 
@@ -73,6 +75,18 @@ def test_tasks_on_one_data_set_share_its_images() -> None:
     ]
     assert sizes == [8, 16]
     assert meta.estimator.num_inner_steps == 2 * (2 * 2 * 10)
+
+
+def test_memory_is_that_of_all_tasks() -> None:
+    """Catches a check of the preset's own problem, which is one of them."""
+    widths = ("tasks=[{model={options={hidden_sizes=[8]}}}]", "model.options.hidden_sizes=[16]")
+    both, narrow, wide = (
+        check_memory(*built("estimator.num_pairs=2", setting))
+        for setting in (TWO_WIDTHS.replace("weight=3, ", ""), *widths)
+    )
+    assert both.params == narrow.params + wide.params
+    assert both.carried == narrow.carried + wide.carried
+    assert total_bytes(both) > total_bytes(narrow)
 
 
 def test_reparametrization_reaches_the_estimator_and_not_the_score() -> None:

@@ -14,7 +14,8 @@ import jax
 from rich.console import Console
 
 from noiseproof.commands.compare import check_comparison, device_words
-from noiseproof.commands.problem import Problem, build_estimator, build_problem, num_particles
+from noiseproof.commands.problem import Problem, build_problem, num_particles
+from noiseproof.commands.tasks import MetaProblem, build_meta_problem
 from noiseproof.configs import Config, as_dict
 from noiseproof.metatrain.devices import everywhere, exchanged_bytes, pairs_mesh
 from noiseproof.metatrain.footprint import (
@@ -72,8 +73,9 @@ def plan(
     problem = on_all_devices(config, build_problem(config, data_dir))
     schedule = Plan(**as_dict(config)["meta"])
     check_plan(schedule)
-    need, free = check_memory(config, problem), free_bytes()
-    found = costs(config, schedule, need, free, measure(config, schedule, problem))
+    trained = build_meta_problem(config, problem, data_dir)
+    need, free = check_memory(config, trained), free_bytes()
+    found = costs(config, schedule, need, free, measure(schedule, trained))
     found = {"preset": preset, "device": device_words(), **found}
     if as_json:
         console.print_json(json.dumps(found))
@@ -89,29 +91,28 @@ def on_all_devices(config: Config, problem: Problem) -> Problem:
     return problem._replace(objective=objective)
 
 
-def check_memory(config: Config, problem: Problem) -> Footprint:
-    """What meta-training needs, by the formula.
+def check_memory(config: Config, trained: MetaProblem) -> Footprint:
+    """What meta-training needs, by the formula; a pair of several tasks is one of each.
 
     Raises:
         ValueError: It is more than a device has free.
     """
-    objective = problem.objective
-    estimator = build_estimator(config, objective)
-    need = footprint(objective, estimator, problem.data, num_particles(config))
-    check_fits(need, free_bytes(), num_devices(problem))
+    need = footprint(trained.objective, trained.estimator, trained.data, num_particles(config))
+    check_fits(need, free_bytes(), num_devices(trained))
     return need
 
 
-def num_devices(problem: Problem) -> int:
+def num_devices(trained: MetaProblem) -> int:
     """Devices that pairs are spread over."""
-    return 1 if problem.objective.mesh is None else problem.objective.mesh.size
+    mesh = trained.objective.mesh
+    return 1 if mesh is None else mesh.size
 
 
-def measure(config: Config, schedule: Plan, problem: Problem) -> Measured:
+def measure(schedule: Plan, trained: MetaProblem) -> Measured:
     """Compiles the programs of meta-training and runs a few outer steps."""
-    objective = problem.objective
-    steps = build_steps(objective, build_estimator(config, objective), schedule)
-    data, select_data = everywhere((problem.data, problem.select_data), objective.mesh)
+    objective = trained.objective
+    steps = build_steps(objective, trained.estimator, schedule)
+    data, select_data = everywhere((trained.data, trained.select_data), objective.mesh)
     key = jax.random.key(0)
     start, start_seconds = timed(lambda: jax.jit(steps.start).lower(data, key, key).compile())
     state = start(data, key, key)

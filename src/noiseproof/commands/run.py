@@ -72,12 +72,12 @@ def run(
     controls = [(kind, *with_outer_kind(config, problem, kind)) for kind in config.controls]
     plan = Plan(**as_dict(config)["meta"])
     check_plan(plan)
-    check_memory(config, on_all_devices(config, problem))
     # Before the folder is claimed, since tasks may be wrong.
     trained = [
         build_meta_problem(one, on_all_devices(one, changed), data_dir)
         for _, one, changed in (("", config, problem), *controls)
     ]
+    check_memory(config, trained[0])
     first_alone(lambda: claim(folder, preset, config, seed, resume=resume, replace=replace))
 
     def learn(config: Config, problem: Problem, trained: MetaProblem, place: Path) -> Comparison:
