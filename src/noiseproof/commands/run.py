@@ -171,6 +171,7 @@ def card(
             "model_options": config.model.options,
             "batch_size": config.inner.batch_size,
         },
+        "tasks": as_dict(config)["tasks"],
         "num_steps": config.inner.num_steps,
         "results": [comparison._asdict() for comparison in comparisons],
         "meta_training": comparison.meta_training._asdict(),
