@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from noiseproof.optimizers.network import (
-    MOST_UNROLLED,
+    LEAST_FUSED,
+    MOST_FUSED,
     apply_network,
     check_hidden_sizes,
     init_network,
@@ -23,9 +24,10 @@ SHARED = jnp.array([0.3, -2.0])
 
 def plain(theta, features, shared):
     """Tensor by tensor as the sources write it: normalize, tile, multiply."""
-    tiled = [np.broadcast_to(part, (5, 4)).astype(float) for part in features]
+    shape = np.broadcast_shapes(*(part.shape for part in features))
+    tiled = [np.broadcast_to(part, shape).astype(float) for part in features]
     normalized = [part * (1e-5 + np.mean(part**2)) ** -0.5 for part in tiled]
-    units = np.stack([*normalized, *(np.full((5, 4), float(value)) for value in shared)], axis=-1)
+    units = np.stack([*normalized, *(np.full(shape, float(value)) for value in shared)], axis=-1)
     for index in range(len(theta) // 2):
         units = np.maximum(units, 0.0) if index else units
         units = units @ np.asarray(theta[f"weight_{index}"], float).T
@@ -34,13 +36,14 @@ def plain(theta, features, shared):
 
 
 @pytest.mark.parametrize("hidden_sizes", [(4, 4), (16,), (60, 5)])
-def test_the_network_is_plain_matrix_products(hidden_sizes):
-    """Small layers as sums and large ones as products; features of rows and columns too."""
+@pytest.mark.parametrize("repeats", [1, 200])
+def test_the_network_is_plain_matrix_products(hidden_sizes, repeats):
+    """Of small tensors as products, of large ones as sums; features of rows and columns too."""
     theta = init_network((5, *hidden_sizes, 2), jax.random.key(0))
     theta = jax.tree.map(lambda leaf: leaf + 0.1, theta)
-    assert MOST_UNROLLED < 60 * 5
-    assert MOST_UNROLLED > 16 * 5
-    inputs = (WHOLE, ROWS, COLUMNS)
+    assert 16 * 5 < MOST_FUSED < 60 * 5
+    assert 20 < LEAST_FUSED < 20 * 200
+    inputs = (jnp.tile(WHOLE, (repeats, 1)), jnp.tile(ROWS, (repeats, 1)), COLUMNS)
     found = jax.jit(lambda inputs: jnp.stack(apply_network(theta, list, inputs, SHARED)))(inputs)
     np.testing.assert_allclose(found, plain(theta, inputs, SHARED), rtol=1e-4, atol=1e-5)
 
@@ -69,11 +72,8 @@ def test_inputs_of_one_shape_are_added_before_they_are_spread():
 
 
 def test_a_layer_has_its_bias():
-    small, large = (
-        layer(jnp.zeros((width, 1)), jnp.arange(float(width)), [WHOLE]) for width in (3, 300)
-    )
-    assert [float(unit[0, 0]) for unit in small] == [0.0, 1.0, 2.0]
-    assert [float(unit[0, 0]) for unit in large[:3]] == [0.0, 1.0, 2.0]
+    units = layer(jnp.zeros((3, 1)), jnp.arange(3.0), [WHOLE])
+    assert [float(unit[0, 0]) for unit in units] == [0.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize("hidden_sizes", [(), (0,), (4, -1)])

@@ -166,7 +166,16 @@ def mean_squares(tensor: Float[Array, "..."]) -> tuple[Float[Array, "..."], ...]
     squares = tensor**2 + 1e-30
     if tensor.ndim < 2:
         return (squares,)
-    return tuple(squares.mean(axis=axis, keepdims=True) for axis in factored_axes(tensor.shape))
+    return tuple(mean_over(squares, axis) for axis in factored_axes(tensor.shape))
+
+
+def mean_over(tensor: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+    """The mean over an axis, which stays with length 1; over the last one as a product, which
+    takes a CPU less than half the time.
+    """
+    if axis == tensor.ndim - 1:
+        return tensor @ jnp.full((tensor.shape[axis], 1), 1.0 / tensor.shape[axis])
+    return tensor.mean(axis=axis, keepdims=True)
 
 
 def features(inputs: tuple[Any, ...]) -> list[Array]:

@@ -1,14 +1,16 @@
 """The small network of a learned rule, which acts on every parameter alike.
 
-A tensor's features are a list of arrays, and a small layer is a sum of them: the compiler makes
-one pass over the parameters of all features and layers. That was 2.4 to 6 times faster on two
-cores than matrix products of a features × parameters matrix, which has to be stored (16 units, 11
-features, 32 vectorized optimizers, classifiers of 2,410 to 25,450 weights).
+A tensor's features are a list of arrays. Of a large tensor a small layer is a sum of them: the
+compiler makes one pass over the parameters of all features and layers. That was 2.4 to 6 times
+faster on two cores than matrix products of a features × parameters matrix, which has to be stored
+(16 units, 11 features, 32 vectorized optimizers, classifiers of 2,410 to 25,450 weights). Of a
+small tensor such a matrix costs nothing, and compiles in less time and memory.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +23,14 @@ STEP_SCALE = 1e-3
 EXPONENT_SCALE = 1e-3
 """Without factors as small as these inner training is chaotic (Metz et al., arXiv 2009.11243)."""
 
-MOST_UNROLLED = 200
+LEAST_FUSED = 512
+"""Parameters of a tensor for which the network is written out as sums."""
+
+MOST_FUSED = 200
 """Weights of a layer that is written out as sums; larger ones compile too long."""
+
+Layers: TypeAlias = list[tuple[Float[Array, "_ _"], Float[Array, " _"]]]
+"""Weights and biases of the layers after the first."""
 
 
 def check_hidden_sizes(hidden_sizes: Sequence[int]) -> None:
@@ -64,40 +72,73 @@ def apply_network(
     """The outputs for every parameter of one tensor, relu between layers, linear at the end.
 
     Each feature is divided by its root mean square over the tensor, (1e-5 + mean x²)^1/2, by way
-    of the first layer's weights. A feature of a row or of a column alone stays so until it is
-    added to the others, and what all parameters share is part of the bias.
+    of the first layer's weights. What all parameters share is part of the bias.
 
     Args:
         theta: From `init_network`; its inputs are the features, then the shared values.
-        features: `inputs -> features`, arrays that broadcast to the tensor's shape. It is called
-            twice: to compute them again costs less than to store them all.
+        features: `inputs -> features`, arrays that broadcast to the tensor's shape.
         inputs: A pytree of arrays.
         shared: What all parameters of the tensor share, not normalized.
 
     Returns:
         The outputs, of the tensor's shape each.
     """
-    scales = jnp.stack([jax.lax.rsqrt(1e-5 + jnp.mean(part**2)) for part in features(inputs)])
-    # Without the barrier the compiler finds both calls equal and stores every feature.
-    scales, inputs = jax.lax.optimization_barrier((scales, inputs))
-    per_feature, per_shared = jnp.split(theta["weight_0"], [len(scales)], axis=1)
+    parts = features(inputs)
+    shape = jnp.broadcast_shapes(*(part.shape for part in parts))
+    per_feature, per_shared = jnp.split(theta["weight_0"], [len(parts)], axis=1)
     bias = theta["bias_0"] + per_shared @ shared
+    rest = [(theta[f"weight_{i}"], theta[f"bias_{i}"]) for i in range(1, len(theta) // 2)]
+    if math.prod(shape) < LEAST_FUSED or max(weight.size for weight in theta.values()) > MOST_FUSED:
+        return stacked(per_feature, bias, rest, parts)
+    return fused(per_feature, bias, rest, features, inputs)
+
+
+def stacked(
+    per_feature: Float[Array, "units features"],
+    bias: Float[Array, " units"],
+    rest: Layers,
+    parts: list[Array],
+) -> list[Array]:
+    """The network as products of matrices, features × parameters."""
+    shape = jnp.broadcast_shapes(*(part.shape for part in parts))
+    units = jnp.stack([jnp.broadcast_to(part, shape).ravel() for part in parts])
+    units = (per_feature * inverse_root(jnp.mean(units**2, axis=1))) @ units + bias[:, None]
+    for weight, bias in rest:
+        units = weight @ jax.nn.relu(units) + bias[:, None]
+    return list(units.reshape(-1, *shape))
+
+
+def fused(
+    per_feature: Float[Array, "units features"],
+    bias: Float[Array, " units"],
+    rest: Layers,
+    features: Callable[[Any], list[Array]],
+    inputs: Any,
+) -> list[Array]:
+    """The network as sums, which the compiler makes one pass over the parameters of.
+
+    A feature of a row or of a column alone stays so until it is added to the others.
+    """
+    scales = inverse_root(jnp.stack([jnp.mean(part**2) for part in features(inputs)]))
+    # To compute the features again costs less than to store them all. Without the barrier the
+    # compiler finds both calls equal and stores them.
+    scales, inputs = jax.lax.optimization_barrier((scales, inputs))
     units = layer(per_feature * scales, bias, features(inputs))
-    for index in range(1, len(theta) // 2):
-        units = [jax.nn.relu(unit) for unit in units]
-        units = layer(theta[f"weight_{index}"], theta[f"bias_{index}"], units)
+    for weight, bias in rest:
+        units = layer(weight, bias, [jax.nn.relu(unit) for unit in units])
     return units
+
+
+def inverse_root(mean_square: Float[Array, " features"]) -> Float[Array, " features"]:
+    """What each feature is multiplied by."""
+    return jax.lax.rsqrt(1e-5 + mean_square)
 
 
 def layer(
     weight: Float[Array, "outputs inputs"], bias: Float[Array, " outputs"], inputs: list[Array]
 ) -> list[Array]:
-    """One linear layer, as sums where it is small, so that it is fused with what is around it."""
-    if weight.size <= MOST_UNROLLED:
-        return [weighted_sum(row, inputs) + start for row, start in zip(weight, bias, strict=True)]
-    shape = jnp.broadcast_shapes(*(part.shape for part in inputs))
-    stacked = jnp.stack([jnp.broadcast_to(part, shape) for part in inputs])
-    return list(jnp.tensordot(weight, stacked, 1) + bias.reshape(-1, *[1] * len(shape)))
+    """One linear layer, the inputs of one shape added first."""
+    return [weighted_sum(row, inputs) + start for row, start in zip(weight, bias, strict=True)]
 
 
 def weighted_sum(weights: Float[Array, " inputs"], inputs: list[Array]) -> Array:
