@@ -104,7 +104,7 @@ def test_time_and_memory_of_training_are_taken() -> None:
 
 
 def rows_of(found: Judged) -> list[Any]:
-    contestant = Contestant("adam", "hand", "gaussian_noise std 0.5", 64, RECIPE)
+    contestant = Contestant("adam", "hand", "gaussian_noise std 0.5", 64, RECIPE, TASK)
     return result_rows(
         contestant,
         found,

@@ -3,13 +3,19 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
-from jaxtyping import Array, Key, PRNGKeyArray
+from jaxtyping import Array, Key
 from rich.console import Console
 
 from noiseproof.commands.conditions import test_sets
+from noiseproof.commands.contestants import (
+    AUGMENTATIONS,
+    Comparison,
+    augmented_contestants,
+    learned_contestants,
+    rival_contestants,
+)
 from noiseproof.commands.ledger import note_test
 from noiseproof.commands.problem import Problem
 from noiseproof.configs import Config, as_dict
@@ -22,13 +28,10 @@ from noiseproof.evaluate.protocol import (
     result_rows,
 )
 from noiseproof.evaluate.suites import TestSet
-from noiseproof.evaluate.tuning import tune
-from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.optimizers.rivals import RIVALS
 from noiseproof.report.page import write_report
 from noiseproof.report.tables import accuracy_text
 from noiseproof.results import (
-    MetaTraining,
     OptimizerEntry,
     ResultRow,
     Summary,
@@ -37,50 +40,18 @@ from noiseproof.results import (
     write_results,
     write_summary,
 )
-from noiseproof.types import Theta
-
-
-class Control(NamedTuple):
-    """The same rule, meta-trained on something else.
-
-    Attributes:
-        kind: Of the outer loss.
-        words: The outer loss in words.
-        theta: What it became.
-    """
-
-    kind: str
-    words: str
-    theta: Theta
-
-
-class Comparison(NamedTuple):
-    """What is compared, and under which names it is recorded.
-
-    Attributes:
-        preset: Name of the preset.
-        config: Its settings.
-        seed: Seed of meta-training, tuning and the inner runs.
-        theta: The learned optimizer.
-        initial_theta: The same before meta-training.
-        meta_training: What meta-training cost.
-        controls: The same rule, meta-trained on something else.
-    """
-
-    preset: str
-    config: Config
-    seed: int
-    theta: Theta
-    initial_theta: Theta
-    meta_training: MetaTraining
-    controls: tuple[Control, ...] = ()
 
 
 def check_comparison(config: Config) -> None:
     """Raises ValueError where the final evaluation could not be run, before anything is."""
-    for name in config.tuning.rivals:
-        if name not in RIVALS:
-            raise ValueError(f"tuning.rivals must be among {', '.join(RIVALS)}, got {name}.")
+    for option, names, known in (
+        ("rivals", config.tuning.rivals, RIVALS),
+        ("augmented_rival", (config.tuning.augmented_rival,), RIVALS),
+        ("augmentations", config.tuning.augmentations, AUGMENTATIONS),
+    ):
+        for name in names:
+            if name not in known:
+                raise ValueError(f"tuning.{option} must be among {', '.join(known)}, got {name}.")
     if not config.tuning.rivals:
         raise ValueError("tuning.rivals must name at least one rival.")
     if config.evaluation.num_seeds < 2:
@@ -98,8 +69,9 @@ def run_comparison(
     config, seed = comparison.config, comparison.seed
     tune_key, judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
     contestants = [
-        *_learned_contestants(comparison, problem),
-        *_rival_contestants(config, problem, console, tune_key),
+        *learned_contestants(comparison, problem),
+        *rival_contestants(config, problem, folder, console, tune_key),
+        *augmented_contestants(comparison, problem, folder, console, tune_key),
     ]
     note_test(comparison.preset, config, seed, folder)
     sets = test_sets(config, problem)
@@ -143,7 +115,7 @@ def _judge(
     keys: Key[Array, " seeds"],
 ) -> Judged:
     return judge(
-        problem.objective.task,
+        contestant.task,
         problem.model,
         contestant.recipe,
         problem.data,
@@ -172,54 +144,6 @@ def _rows(
         meta_seed=seed,
         num_steps=config.inner.num_steps,
     )
-
-
-def _learned_contestants(comparison: Comparison, problem: Problem) -> list[Contestant]:
-    name, words = comparison.config.rule.name, problem.outer_loss.words
-    learned = recipe_of(problem.objective, comparison.theta)
-    initial = recipe_of(problem.objective, comparison.initial_theta)
-    controls = [
-        Contestant(
-            f"{name} on {control.kind}",
-            "control",
-            control.words,
-            0,
-            recipe_of(problem.objective, control.theta),
-        )
-        for control in comparison.controls
-    ]
-    return [
-        Contestant(name, "learned", words, 0, learned),
-        Contestant(f"{name} initial", "initial", "none", 0, initial),
-        *controls,
-    ]
-
-
-def _rival_contestants(
-    config: Config, problem: Problem, console: Console, key: PRNGKeyArray
-) -> list[Contestant]:
-    contestants = []
-    for index, name in enumerate(config.tuning.rivals):
-        console.print(f"tuning {name}, {config.tuning.num_trials} trials")
-        tuned = tune(
-            problem.objective.task,
-            RIVALS[name],
-            problem.data,
-            problem.select_data,
-            jax.random.fold_in(key, index),
-            layout=problem.objective.layout,
-            num_steps=config.inner.num_steps,
-            num_trials=config.tuning.num_trials,
-            num_finalists=config.tuning.num_finalists,
-            num_final_runs=config.tuning.num_final_runs,
-        )
-        values = "  ".join(f"{knob} {value:.3g}" for knob, value in tuned.values.items())
-        console.print(f"{name}: {values}  select loss {tuned.select_loss:.4f}", soft_wrap=True)
-        recipe = RIVALS[name].recipe(tuned.values, config.inner.num_steps, problem.objective.layout)
-        contestants.append(
-            Contestant(name, "hand", problem.outer_loss.words, tuned.num_trials, recipe)
-        )
-    return contestants
 
 
 def device_words() -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from noiseproof.commands.compare import Comparison, check_comparison, run_comparison
+from noiseproof.commands.compare import check_comparison, run_comparison
 from noiseproof.commands.conditions import check_conditions
+from noiseproof.commands.contestants import Comparison
 from noiseproof.commands.folder import claim
 from noiseproof.commands.problem import build_problem
 from noiseproof.configs import with_settings

@@ -40,6 +40,7 @@ class Contestant(NamedTuple):
         tuned_on: The outer loss that chose its theta or its knobs, in words.
         num_trials: Points that its search tried; 0 where there was none.
         recipe: How it trains.
+        task: What it trains on: the same for all but those that augment their images.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Contestant(NamedTuple):
     tuned_on: str
     num_trials: int
     recipe: Recipe
+    task: Task
 
 
 class Scores(NamedTuple):
