@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from noiseproof import inner_loop
-from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.optimizers.rivals import RIVALS, SGD_RATIO
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import Recipe, Regularization, TensorRole
 
@@ -18,21 +18,18 @@ DATA = QuadraticData(jnp.array([1.0, -2.0, 3.0]), jnp.zeros(3))
 LAYOUT = {"weight": TensorRole("hidden", (), 0.5)}
 VALUES = {"learning_rate": 0.05, "one_minus_momentum": 0.2, "weight_decay": 0.3}
 
+BETAS = {"one_minus_b1": 0.2, "one_minus_b2": 0.05}
+
 TWINS = {
     "sgd": lambda schedule: optax.sgd(schedule, momentum=0.8),
     "adam": optax.adam,
     "adamw": lambda schedule: optax.adamw(schedule, weight_decay=0.3),
-    # All that the others add, turned off; what cannot be turned off has Adam's values.
-    "ema": optax.adam,
-    "sam": optax.adam,
-    "asam": optax.adam,
-    "damp": optax.adam,
-    "label_smoothing": optax.adam,
-    "dropout": optax.adam,
     "decayed_adam": optax.adam,
     "autoft": lambda schedule: optax.adam(schedule, b1=0.8, b2=0.95),
 }
-BETAS = {"one_minus_b1": 0.2, "one_minus_b2": 0.05}
+"""What all that is added leaves when it is turned off; Adam where nothing is said."""
+SGD_TWINS = {"autoft": 0.8}
+"""Momentum where the base is SGD; .9 where nothing is said."""
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -41,20 +38,29 @@ def losses_and_answer(recipe: Recipe):
     return run.losses, run.params["weight"]
 
 
-@functools.cache
-def twin_of(name: str, cosine: float):
-    schedule = optax.cosine_decay_schedule(0.05, 7) if cosine else optax.constant_schedule(0.05)
-    return losses_and_answer(Recipe(TWINS[name](schedule)))
+def schedule_of(cosine: float, rate: float = 0.05) -> optax.Schedule:
+    return optax.cosine_decay_schedule(rate, 7) if cosine else optax.constant_schedule(rate)
+
+
+def assert_twins(name: str, twin: optax.GradientTransformation, **values: float) -> None:
+    """The same losses and answer, with everything that the rival adds turned off."""
+    known = {**VALUES, **BETAS, **values}
+    found = {knob: known.get(knob, 0.0) for knob in RIVALS[name].knobs}
+    ours = losses_and_answer(RIVALS[name].recipe(found, 7, LAYOUT))
+    theirs = losses_and_answer(Recipe(twin))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, theirs)
 
 
 @pytest.mark.parametrize("name", RIVALS)
 @pytest.mark.parametrize("cosine", [0.0, 1.0])
 def test_a_rival_is_its_optax_twin_under_its_schedule(name: str, cosine: float) -> None:
-    known = {**VALUES, **BETAS, "cosine": cosine}
-    values = {knob: known.get(knob, 0.0) for knob in RIVALS[name].knobs}
-    found = losses_and_answer(RIVALS[name].recipe(values, 7, LAYOUT))
-    for ours, theirs in zip(found, twin_of(name, cosine), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert_twins(name, TWINS.get(name, optax.adam)(schedule_of(cosine)), cosine=cosine)
+
+
+@pytest.mark.parametrize("name", [name for name, rival in RIVALS.items() if "sgd" in rival.knobs])
+def test_a_rival_may_add_to_momentum(name: str) -> None:
+    twin = optax.sgd(schedule_of(1.0, 0.001 * SGD_RATIO), momentum=SGD_TWINS.get(name, 0.9))
+    assert_twins(name, twin, cosine=1.0, sgd=1.0, learning_rate=0.001)
 
 
 def recipe_of(name: str, **values: float) -> Recipe:

@@ -35,24 +35,17 @@ class Decays(NamedTuple):
 
 
 def decayed_adam(
-    learning_rate: optax.ScalarOrSchedule,
-    decays: Decays,
-    layout: Layout,
-    *,
-    b1: float | Scalar = 0.9,
-    b2: float | Scalar = 0.999,
+    learning_rate: optax.ScalarOrSchedule, decays: Decays, layout: Layout
 ) -> Optimizer:
-    """Adam with decays; the defaults are Adam's.
+    """Adam with decays.
 
     Args:
         learning_rate: Size of a step, or a schedule.
         decays: Their strengths; times the learning rate each should stay below 1.
         layout: The roles of the classifier's tensors.
-        b1: Decay of the mean gradient.
-        b2: Decay of the mean squared gradient.
     """
     return optax.chain(
-        optax.scale_by_adam(b1, b2),
+        optax.scale_by_adam(),
         add_decays(decays, layout),
         optax.scale_by_learning_rate(learning_rate),
     )

@@ -1,19 +1,20 @@
 """Hand-designed rivals: recipes with the ranges that their random search covers.
 
-Every rival but `sgd` takes Adam's steps, and every rival's learning rate follows a constant or a
-cosine schedule, which is a knob like any other. Ranges are wide, so that the best point is not on
-an edge; `evaluate.tuning` warns where it is.
+Every rival's learning rate follows a constant or a cosine schedule, which is a knob like any other;
+so is, for what can be added to any optimizer, whether that is Adam or SGD with momentum. Ranges are
+wide, so that the best point is not on an edge; `evaluate.tuning` warns where it is.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import ArrayLike, Scalar
 
 from noiseproof.optimizers.averaging import averaged
-from noiseproof.optimizers.decayed_adam import Decays, decayed_adam
+from noiseproof.optimizers.decayed_adam import Decays, add_decays, decayed_adam
 from noiseproof.optimizers.knobs import Knobs, LogUniform, Switch, Values
 from noiseproof.optimizers.perturbations import (
     adaptive_sharpness_aware,
@@ -22,7 +23,10 @@ from noiseproof.optimizers.perturbations import (
     weight_noise,
 )
 from noiseproof.optimizers.schedules import cosine
-from noiseproof.types import Layout, Recipe, Regularization
+from noiseproof.types import Layout, Optimizer, Params, Recipe, Regularization
+
+SGD_RATIO = 30.0
+"""About how much larger good learning rates of SGD with momentum .9 are than Adam's."""
 
 
 class Rival(NamedTuple):
@@ -67,37 +71,66 @@ def adamw(values: Values, num_steps: int, _layout: Layout) -> Recipe:
     return Recipe(optax.adamw(rate, weight_decay=values["weight_decay"]))
 
 
-def ema(values: Values, num_steps: int, layout: Layout) -> Recipe:
-    """Adam, judged by an exponential average of its weights (see `averaging`)."""
-    return averaged(adam(values, num_steps, layout), values["average_share"] * num_steps)
+def direction(values: Values, *, b1: float | Scalar = 0.9, b2: float | Scalar = 0.999) -> Optimizer:
+    """Adam's step before its learning rate, or momentum's where the knob `sgd` is on.
+
+    Args:
+        values: Of the knobs.
+        b1: Decay of the mean gradient, of Adam, or of the sum of gradients, of momentum.
+        b2: Decay of Adam's mean squared gradient.
+    """
+    adam_steps, momentum = optax.scale_by_adam(b1, b2), optax.trace(b1)
+
+    def init(params: Params) -> tuple[Any, Any]:
+        return adam_steps.init(params), momentum.init(params)
+
+    def update(updates: Params, state: Any, params: Params | None = None) -> tuple[Params, Any]:
+        ours, adam_state = adam_steps.update(updates, state[0], params)
+        theirs, momentum_state = momentum.update(updates, state[1], params)
+        chosen = jax.tree.map(
+            lambda one, other: jnp.where(values["sgd"] > 0.5, SGD_RATIO * other, one), ours, theirs
+        )
+        return chosen, (adam_state, momentum_state)
+
+    return optax.GradientTransformation(init, update)
 
 
-def sam(values: Values, num_steps: int, layout: Layout) -> Recipe:
-    """Adam with the gradient a step uphill (Foret et al., arXiv 2010.01412)."""
-    return adam(values, num_steps, layout)._replace(perturb=sharpness_aware(values["rho"]))
+def base(values: Values, num_steps: int) -> Recipe:
+    """Adam or SGD with momentum .9, as the knob `sgd` says: what other rivals add to."""
+    rate = optax.scale_by_learning_rate(schedule(values, num_steps))
+    return Recipe(optax.chain(direction(values), rate))
 
 
-def asam(values: Values, num_steps: int, layout: Layout) -> Recipe:
-    """Adam with the gradient a step uphill, in units of each weight (arXiv 2102.11600)."""
-    perturb = adaptive_sharpness_aware(values["rho"])
-    return adam(values, num_steps, layout)._replace(perturb=perturb)
+def ema(values: Values, num_steps: int, _layout: Layout) -> Recipe:
+    """Judged by an exponential average of the weights (see `averaging`)."""
+    return averaged(base(values, num_steps), values["average_share"] * num_steps)
 
 
-def damp(values: Values, num_steps: int, layout: Layout) -> Recipe:
-    """Adam under multiplicative weight noise (Trinh et al., arXiv 2406.16540)."""
-    return adam(values, num_steps, layout)._replace(perturb=weight_noise(values["noise_std"]))
+def sam(values: Values, num_steps: int, _layout: Layout) -> Recipe:
+    """With the gradient a step uphill (Foret et al., arXiv 2010.01412)."""
+    return base(values, num_steps)._replace(perturb=sharpness_aware(values["rho"]))
 
 
-def label_smoothing(values: Values, num_steps: int, layout: Layout) -> Recipe:
-    """Adam on smoothed labels (Szegedy et al., arXiv 1512.00567)."""
+def asam(values: Values, num_steps: int, _layout: Layout) -> Recipe:
+    """With the gradient a step uphill, in units of each weight (Kwon et al., arXiv 2102.11600)."""
+    return base(values, num_steps)._replace(perturb=adaptive_sharpness_aware(values["rho"]))
+
+
+def damp(values: Values, num_steps: int, _layout: Layout) -> Recipe:
+    """Under multiplicative weight noise (Trinh et al., arXiv 2406.16540)."""
+    return base(values, num_steps)._replace(perturb=weight_noise(values["noise_std"]))
+
+
+def label_smoothing(values: Values, num_steps: int, _layout: Layout) -> Recipe:
+    """On smoothed labels (Szegedy et al., arXiv 1512.00567)."""
     regularization = Regularization(label_smoothing=values["label_smoothing"])
-    return adam(values, num_steps, layout)._replace(regularization=regularization)
+    return base(values, num_steps)._replace(regularization=regularization)
 
 
-def dropout(values: Values, num_steps: int, layout: Layout) -> Recipe:
-    """Adam with hidden units left out at random (Srivastava et al., 2014, JMLR 15)."""
+def dropout(values: Values, num_steps: int, _layout: Layout) -> Recipe:
+    """With hidden units left out at random (Srivastava et al., 2014, JMLR 15)."""
     regularization = Regularization(dropout=values["dropout"])
-    return adam(values, num_steps, layout)._replace(regularization=regularization)
+    return base(values, num_steps)._replace(regularization=regularization)
 
 
 def decayed(values: Values, num_steps: int, layout: Layout) -> Recipe:
@@ -110,13 +143,10 @@ def autoft(values: Values, num_steps: int, layout: Layout) -> Recipe:
     """All of the common knobs at once, each on or off, after AutoFT (Choi et al., arXiv
     2401.10220), which searches such a space on data from outside the training distribution.
     """
-    decays = Decays(weights=values["weights_decay"], biases=values["biases_decay"])
-    optimizer = decayed_adam(
-        schedule(values, num_steps),
-        decays,
-        layout,
-        b1=1.0 - values["one_minus_b1"],
-        b2=1.0 - values["one_minus_b2"],
+    optimizer = optax.chain(
+        direction(values, b1=1.0 - values["one_minus_b1"], b2=1.0 - values["one_minus_b2"]),
+        add_decays(Decays(values["weights_decay"], biases=values["biases_decay"]), layout),
+        optax.scale_by_learning_rate(schedule(values, num_steps)),
     )
     recipe = Recipe(
         optimizer,
@@ -129,6 +159,7 @@ def autoft(values: Values, num_steps: int, layout: Layout) -> Recipe:
 
 
 RATE: Knobs = {"learning_rate": LogUniform(1e-4, 1e-1), "cosine": Switch()}
+BASE: Knobs = {**RATE, "sgd": Switch()}
 RHO = LogUniform(1e-3, 3.0)
 NOISE_STD = LogUniform(3e-3, 1.0)
 LABEL_SMOOTHING = LogUniform(1e-3, 0.9)
@@ -159,19 +190,19 @@ RIVALS = {
         },
         adamw,
     ),
-    "ema": Rival({**RATE, "average_share": AVERAGE_SHARE}, ema),
-    "sam": Rival({**RATE, "rho": RHO}, sam),
-    "asam": Rival({**RATE, "rho": LogUniform(1e-2, 30.0)}, asam),
-    "damp": Rival({**RATE, "noise_std": NOISE_STD}, damp),
-    "label_smoothing": Rival({**RATE, "label_smoothing": LABEL_SMOOTHING}, label_smoothing),
-    "dropout": Rival({**RATE, "dropout": DROPOUT}, dropout),
+    "ema": Rival({**BASE, "average_share": AVERAGE_SHARE}, ema),
+    "sam": Rival({**BASE, "rho": RHO}, sam),
+    "asam": Rival({**BASE, "rho": LogUniform(1e-2, 30.0)}, asam),
+    "damp": Rival({**BASE, "noise_std": NOISE_STD}, damp),
+    "label_smoothing": Rival({**BASE, "label_smoothing": LABEL_SMOOTHING}, label_smoothing),
+    "dropout": Rival({**BASE, "dropout": DROPOUT}, dropout),
     "decayed_adam": Rival(
         {
             "learning_rate": LogUniform(5e-4, 5e-2),
             "weights_decay": LogUniform(1e-3, 3.0),
             "roughness_decay": LogUniform(1e-2, 1e1),
             "means_decay": LogUniform(3e-2, 1e2),
-            "biases_decay": LogUniform(3e-3, 3e1),
+            "biases_decay": LogUniform(1e-2, 1e2),
             "cosine": Switch(),
         },
         decayed,
@@ -179,11 +210,11 @@ RIVALS = {
     ),
     "autoft": Rival(
         {
-            **RATE,
+            **BASE,
             "one_minus_b1": LogUniform(1e-2, 1.0),
             "one_minus_b2": LogUniform(1e-4, 1.0),
             "weights_decay": maybe(LogUniform(1e-3, 1e1)),
-            "biases_decay": maybe(LogUniform(3e-3, 3e1)),
+            "biases_decay": maybe(LogUniform(1e-2, 1e2)),
             "label_smoothing": maybe(LABEL_SMOOTHING),
             "dropout": maybe(DROPOUT),
             "average_share": maybe(AVERAGE_SHARE),
