@@ -19,15 +19,22 @@ from noiseproof.metatrain.devices import (
     pairs_mesh,
 )
 
-PROGRAM = Path(__file__).with_name("spread_run.py")
+HERE = Path(__file__).parent
 TOLERANCE = 1e-5
 """Ten outer steps with sums in another order: of numbers of size 1, good to 6e-8 each."""
 
 
-def start(out: Path, *words: object, num_devices: int) -> subprocess.Popen:
+SUMMED = 2 * 12 + 16 * 4 + 12
+"""Bytes of an outer step: the gradient and its square, of three numbers each; a loss and its weight
+of both runs of a pair for each of four steps; and three counts."""
+
+
+def start(
+    out: Path, *words: object, num_devices: int, program: str = "spread_run.py"
+) -> subprocess.Popen:
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}"}
     environment = os.environ | flags | {"JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, str(PROGRAM), str(out), *map(str, words)]
+    command = [sys.executable, str(HERE / program), str(out), *map(str, words)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -63,6 +70,7 @@ def test_eight_devices_do_what_one_does(tmp_path: Path) -> None:
     finish(start(tmp_path / "a.npz", "pes", "1,8", 8, num_devices=8))
     with np.load(tmp_path / "a.npz") as found:
         assert_same_on((8,), ["pes"], dict(found))
+        assert (int(found["pes/1/exchanged"][0]), int(found["pes/8/exchanged"][0])) == (0, SUMMED)
 
 
 @pytest.mark.slow
@@ -91,6 +99,18 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
         assert exchanged == int(more[f"{name}/4/exchanged"][0])
         # Theta has three numbers, and losses are summed besides: 2 × 4 and as many weights.
         assert 2 * 12 < exchanged < 20 * 12
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_other_devices(tmp_path: Path) -> None:
+    """From eight to two to one: it ends as one that had one device all along."""
+    file = tmp_path / "a.npz"
+    finish(start(tmp_path / "runs", file, num_devices=8, program="resumed_run.py"))
+    steps = sorted(path.name for path in (tmp_path / "runs" / "parts" / "checkpoints").iterdir())
+    assert steps == ["step_00000007", "step_00000010"]
+    with np.load(file) as found:
+        np.testing.assert_allclose(found["parts"], found["whole"], rtol=TOLERANCE, atol=TOLERANCE)
+        assert np.abs(found["whole"] + 3.0).max() > 0.1
 
 
 @pytest.mark.parametrize(
