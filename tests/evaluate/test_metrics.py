@@ -71,7 +71,14 @@ def test_relative_error_compares_the_rises_above_clean():
 
 def test_baselines_cover_what_they_must():
     assert set(metrics.BASELINES["wrn-40-2"]) == {"clean", *STANDARD_15, *VALIDATION_4}
-    assert set(metrics.BASELINES["alexnet"]) == set(STANDARD_15)
+    assert set(metrics.BASELINES["alexnet"]) == {"clean", *STANDARD_15}
+
+
+def test_a_baseline_relative_to_itself_is_one():
+    for baseline in metrics.BASELINES.values():
+        errors = {name: [baseline[name]] for name in STANDARD_15}
+        value = metrics.relative_corruption_error(errors, baseline["clean"], baseline)
+        assert value == pytest.approx(1)
 
 
 def test_calibration_is_the_gap_between_confidence_and_accuracy():
