@@ -3,8 +3,14 @@
 from noiseproof.optimizers.adafac_mlp import adafac_mlp
 from noiseproof.optimizers.mlp import mlp
 from noiseproof.optimizers.nominal_mlp import nominal_mlp
+from noiseproof.optimizers.structured import structured
 
-LEARNED_OPTIMIZERS = {"adafac_mlp": adafac_mlp, "mlp": mlp, "nominal_mlp": nominal_mlp}
+LEARNED_OPTIMIZERS = {
+    "adafac_mlp": adafac_mlp,
+    "mlp": mlp,
+    "nominal_mlp": nominal_mlp,
+    "structured": structured,
+}
 """Builders of learned optimizers by name."""
 
-__all__ = ["LEARNED_OPTIMIZERS", "adafac_mlp", "mlp", "nominal_mlp"]
+__all__ = ["LEARNED_OPTIMIZERS", "adafac_mlp", "mlp", "nominal_mlp", "structured"]

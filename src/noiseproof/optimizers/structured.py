@@ -1,0 +1,141 @@
+"""`structured`: Adam with decays that know where a weight sits, their sizes learned over the run.
+
+What makes a classifier break under corruptions sits in certain places: in differences between
+neighboring points of a filter, in its mean over the image, in readouts that grow. The rule pulls
+each of these towards zero at a rate of its own, for every kind of tensor and every part of the
+run, and has a step size of its own for every kind. With the rates that it starts from it is
+`decayed_adam`; meta-training moves a few dozen rates instead of a network.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from noiseproof.optimizers.decayed_adam import neighborhood_mean
+from noiseproof.optimizers.features import check_params
+from noiseproof.optimizers.layout import check_layout, roles
+from noiseproof.optimizers.schedules import SMALLEST, cosine
+from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, TensorRole, Theta
+
+LOG_SCALE = 10.0
+"""One unit of theta moves the logarithm of a rate by ten, as in the other rules."""
+
+KINDS = ("first", "hidden", "readout", "bias", "norm")
+"""Kinds of tensors, in the order of theta's rows."""
+
+NUM_BANDS = 3
+"""Parts of a filter beside its mean: what 1 and 3 passes of a 3×3 mean take away, and the rest."""
+
+INITIAL_RATES = {"step": 3e-3, "decay": 1e-2, "bands": 1e-2, "mean": 1e-2}
+"""Step size and decays before meta-training; the decays are relative to the step, as in AdamW."""
+
+
+class StructuredState(NamedTuple):
+    """Attributes: `step`, steps taken; `adam`, averages of the gradient and of its square."""
+
+    step: Int[Array, ""]
+    adam: Any
+
+
+def structured(*, num_knots: int = 4) -> LearnedOptimizer:
+    """Adam and decays by kind of tensor, by band of a filter and by part of the run.
+
+    Args:
+        num_knots: Points of the run between which the logarithm of each rate is linear.
+
+    Raises:
+        ValueError: Fewer than two knots.
+    """
+    if num_knots < 2:
+        raise ValueError(f"num_knots must be at least 2, got {num_knots}.")
+
+    def init(_key: PRNGKeyArray) -> Theta:
+        kinds = (len(KINDS), num_knots)
+        return {
+            "step": jnp.zeros(kinds),
+            "decay": jnp.zeros(kinds),
+            "bands": jnp.zeros((2, NUM_BANDS, num_knots)),
+            "mean": jnp.zeros((2, num_knots)),
+        }
+
+    def optimizer(theta: Theta, num_steps: int | Int[Array, ""], layout: Layout) -> Optimizer:
+        adam = optax.scale_by_adam()
+
+        def start(params: Params) -> StructuredState:
+            check_layout(layout, params)
+            return StructuredState(jnp.zeros((), jnp.int32), adam.init(params))
+
+        def update(
+            updates: Params, state: Any, params: Params | None = None
+        ) -> tuple[Params, StructuredState]:
+            check_params(params)
+            fraction = jnp.minimum(state.step / num_steps, 1.0)
+            rates = rates_at(theta, fraction)
+            directions, adam_state = adam.update(updates, state.adam)
+            leaves, structure = jax.tree.flatten(params)
+            changes = [
+                change(rates, *parts)
+                for parts in zip(roles(layout), leaves, jax.tree.leaves(directions), strict=True)
+            ]
+            return structure.unflatten(changes), StructuredState(state.step + 1, adam_state)
+
+        return optax.GradientTransformation(start, update)
+
+    return LearnedOptimizer(init, optimizer)
+
+
+def rates_at(theta: Theta, fraction: Float[Array, ""]) -> dict[str, Float[Array, "..."]]:
+    """Every rate at a part of the run: a cosine for steps, decays constant, times what is learned.
+
+    Args:
+        theta: Logarithms in units of `LOG_SCALE`, knots along the last axis.
+        fraction: Of the run, in [0, 1].
+    """
+    shrinkage = jnp.maximum(cosine(fraction), SMALLEST)
+    starts = INITIAL_RATES | {"step": INITIAL_RATES["step"] * shrinkage}
+    return {
+        name: start * jnp.exp(LOG_SCALE * between(theta[name], fraction))
+        for name, start in starts.items()
+    }
+
+
+def between(knots: Float[Array, "... knots"], fraction: Float[Array, ""]) -> Float[Array, "..."]:
+    """The values at a part of the run, linear between equally spaced knots."""
+    place = fraction * (knots.shape[-1] - 1)
+    nearness = jnp.maximum(0.0, 1.0 - jnp.abs(place - jnp.arange(knots.shape[-1])))
+    return knots @ nearness
+
+
+def change(
+    rates: dict[str, Float[Array, "..."]],
+    role: TensorRole,
+    param: Float[Array, "..."],
+    direction: Float[Array, "..."],
+) -> Float[Array, "..."]:
+    """What is added to a tensor: minus the step times Adam's direction and all pulls."""
+    kind = KINDS.index(role.kind)
+    pulled = direction + rates["decay"][kind] * param
+    if len(role.spatial_shape) == 3:
+        # The filters of a first layer look at pixels, those of later ones at features.
+        layer = int(role.kind != "first")
+        pulled += filter_pull(rates["bands"][layer], rates["mean"][layer], role, param)
+    return (-rates["step"][kind] * pulled).astype(param.dtype)
+
+
+def filter_pull(
+    band_rates: Float[Array, " bands"],
+    mean_rate: Float[Array, ""],
+    role: TensorRole,
+    weight: Float[Array, "..."],
+) -> Float[Array, "..."]:
+    """Each band of the filters and their mean, times its rate."""
+    filters = weight.reshape(*role.spatial_shape, -1)
+    smooth = neighborhood_mean(filters)
+    smoother = neighborhood_mean(neighborhood_mean(smooth))
+    mean = filters.mean(axis=(0, 1, 2), keepdims=True)
+    bands = (filters - smooth, smooth - smoother, smoother - mean)
+    pull = sum(rate * band for rate, band in zip(band_rates, bands, strict=True))
+    return (pull + mean_rate * mean).reshape(weight.shape)
