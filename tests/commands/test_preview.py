@@ -30,6 +30,16 @@ def test_a_sheet_shows_the_clean_image_and_five_severities(small_data_dir, tmp_p
     assert reports == [("contrast", 1, 2), ("stripe", 2, 2)]
 
 
+def test_a_long_name_has_room():
+    rows = [np.zeros((6, 8, 8, 1), np.uint8)]
+    narrow, wide = (
+        preview.draw_sheet((name,), rows).width
+        for name in ("fog", "imagenet/elastic_transform_too")
+    )
+    assert narrow == 130 + 6 * (64 + 4)
+    assert wide > narrow
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
