@@ -1,15 +1,16 @@
 """Compares every corruption with independent implementations of the original scripts.
 
-The first 300 test images of CIFAR-10 (glass blur: 150) at all five severities, and of MNIST with
-the one severity of MNIST-C, are corrupted and brought to 8 bits. Three numbers are compared with
-`corruption_targets.json`, which says where its own come from: the root mean square of the change,
-its mean, and on CIFAR-10 the ratio of standard deviations within images.
+The first 300 test images of CIFAR-10 (glass blur: 150) at all five severities, those of MNIST with
+the one severity of MNIST-C, and 24 crops of 224 pixels from the two photographs that come with
+scikit-learn with the constants of ImageNet-C are corrupted and brought to 8 bits. Three numbers are
+compared with `corruption_targets.json`, which says where its own come from: the root mean square of
+the change, its mean, and on color images the ratio of standard deviations within images.
 
     python benchmarks/corruption_statistics.py --data-dir DIR --out results/corruptions
 
-The bars: 5 percent (10 for snow, frost and spatter; 8 on MNIST) for the root mean square and the
-ratio; for the mean the larger of that and half a grey level plus four standard errors. The command
-ends with 1 if a row misses one.
+The bars: 5 percent (10 for snow, frost and spatter, and for fog and elastic deformation of the 24
+crops; 8 on MNIST) for the root mean square and the ratio; for the mean the larger of that and half
+a grey level plus four standard errors. The command ends with 1 if a row misses one.
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 import typer
+from sklearn.datasets import load_sample_images
 
 from noiseproof.corruptions import corrupt
 from noiseproof.corruptions.suites import MNIST_C_SEVERITY
@@ -28,6 +30,9 @@ TARGETS = json.loads(Path(__file__).with_name("corruption_targets.json").read_te
 NUM_IMAGES = 300
 FEWER_IMAGES = {"glass_blur": 150}
 LOOSER = {"snow": 0.10, "frost": 0.10, "spatter": 0.10}
+FEW_CROPS = {"fog": 0.10, "elastic_transform": 0.10}
+PART_SIZE = 1_000_000
+NUM_CROPS, CROP_SIDE, CROP_DRAWS = 24, 224, 8
 
 
 def change(clean: np.ndarray, corrupted: np.ndarray) -> dict[str, float]:
@@ -62,9 +67,18 @@ def judged(measured: dict[str, float], target: list[float], bar: float) -> dict[
 
 def measure(images: np.ndarray, name: str, severity: int, seed: int) -> dict[str, float]:
     key = jax.random.fold_in(jax.random.key(seed), severity)
-    floats = np.asarray(images / 255, np.float32)
-    corrupted = corrupt(floats, name, severity, key=key, quantize=True)
-    return change(images.astype(float), np.round(np.asarray(corrupted, float) * 255))
+    # In parts, because what is in between takes several times the memory of the images.
+    parts = np.array_split(images, max(1, images.size // PART_SIZE))
+    keys = [key, *jax.random.split(key, len(parts))[1:]]
+    corrupted = [
+        np.round(np.asarray(corrupt(floats(part), name, severity, key=one, quantize=True)) * 255.0)
+        for part, one in zip(parts, keys, strict=True)
+    ]
+    return change(images.astype(float), np.concatenate(corrupted).astype(float))
+
+
+def floats(images: np.ndarray) -> np.ndarray:
+    return np.asarray(images / 255, np.float32)
 
 
 def cifar_rows(data_dir: Path, seed: int) -> list[dict[str, Any]]:
@@ -85,6 +99,32 @@ def mnist_rows(data_dir: Path, seed: int) -> list[dict[str, Any]]:
         target = TARGETS["mnist"][name.removeprefix("mnist/")]
         row = judged(measure(images, name, severity, seed), target, 0.08)
         rows.append({"corruption": name, "severity": severity, "n": len(images), **row})
+    return rows
+
+
+def photograph_crops() -> np.ndarray:
+    """Random squares of two photographs, in turn."""
+    generator = np.random.default_rng(0)
+    pictures = load_sample_images().images
+    crops = []
+    for number in range(NUM_CROPS):
+        picture = pictures[number % 2]
+        top, left = (int(generator.integers(size - CROP_SIDE + 1)) for size in picture.shape[:2])
+        crops.append(picture[top : top + CROP_SIDE, left : left + CROP_SIDE])
+    return np.stack(crops)
+
+
+def imagenet_rows(seed: int) -> list[dict[str, Any]]:
+    crops = photograph_crops()
+    rows = []
+    for name, targets in TARGETS["imagenet"].items():
+        bar = {**LOOSER, **FEW_CROPS}.get(name, 0.05)
+        num_draws = CROP_DRAWS if name in TARGETS["imagenet_drawn_8_times"] else 1
+        some = np.concatenate([crops] * num_draws)
+        for severity, target in enumerate(targets, start=1):
+            row = judged(measure(some, f"imagenet/{name}", severity, seed), target, bar)
+            where = {"corruption": f"imagenet/{name}", "severity": severity, "n": len(some)}
+            rows.append({**where, **row})
     return rows
 
 
@@ -119,7 +159,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0,
 ) -> None:
     """Prints the table; writes it where asked."""
-    rows = cifar_rows(data_dir, seed) + mnist_rows(data_dir, seed)
+    rows = [*cifar_rows(data_dir, seed), *mnist_rows(data_dir, seed), *imagenet_rows(seed)]
     missed = [f"{row['corruption']} {row['severity']}" for row in rows if not row["within"]]
     summary = f"{len(rows) - len(missed)} of {len(rows)} rows within their bars (seed {seed})."
     typer.echo(table(rows) + "\n\n" + summary)
