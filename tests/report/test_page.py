@@ -70,7 +70,13 @@ def test_page_fits_a_phone(page: str) -> None:
 def test_page_says_what_was_run_what_came_out_and_what_it_cost(page: str) -> None:
     for words in ("fashion", "mlp", "500 inner steps", "Against adamw", "n = 3 seeds"):
         assert words in page
-    for heading in ("Accuracy", "Learned against rivals", "Learning curves", "Cost", "Provenance"):
+    for heading in (
+        "Accuracy",
+        "Learned against rivals",
+        "Learning curves",
+        "Calibration and cost",
+        "Provenance",
+    ):
         assert f"<h2>{heading}</h2>" in page
     for words in ("2 min 34 s", "800,000", "2 CPU cores", "0123456789ab", "0.10.2", "batch_size"):
         assert words in page

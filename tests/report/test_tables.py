@@ -14,11 +14,12 @@ from noiseproof.report.tables import (
     cost_table,
     duration,
     held_out_table,
+    optimizer_table,
     p_value,
     points,
     to_text,
 )
-from noiseproof.results import ResultRow, Summary, read_results, read_summary
+from noiseproof.results import Improvement, ResultRow, Summary, read_results, read_summary
 
 
 def load(folder: Path) -> tuple[list[ResultRow], Summary]:
@@ -69,7 +70,7 @@ def test_each_data_set_and_model_has_a_table(record_folder: Callable[..., Path])
     rows, _ = load(record_folder(num_seeds=2))
     other = [row._replace(dataset="digits") for row in rows]
     titles = [table.title for table in accuracy_tables([*rows, *other])]
-    assert titles == ["Test accuracy on fashion with mlp", "Test accuracy on digits with mlp"]
+    assert titles == ["Accuracy on fashion with mlp", "Accuracy on digits with mlp"]
     assert all(title in accuracy_text([*rows, *other]) for title in titles)
 
 
@@ -126,7 +127,51 @@ def test_held_out_table_is_the_summarys(record_folder: Callable[..., Path]) -> N
         f"{improved.count} of {improved.of}",
         str(improved.significant),
         points(float(np.mean(differences))),
+        f"{points(improved.ci95[0])} to {points(improved.ci95[1])}",
+        p_value(improved.p_sign),
     )
+    # Records of before there were intervals are shown without.
+    older = summary._replace(held_out_improved={"adam": Improvement(*improved[:3])})
+    (line,) = held_out_table(older).lines
+    assert line[4:] == ("–", "–")
+
+
+def test_the_last_line_is_the_mean_over_what_is_held_out(
+    record_folder: Callable[..., Path],
+) -> None:
+    rows, _ = load(record_folder(severities=True))
+    (table,) = accuracy_tables(rows)
+    held_out = [r.accuracy for r in rows if (r.role, r.optimizer) == ("held_out", "adam")]
+    assert table.lines[-1][0] == "mean of 12 held out"
+    cell = table.lines[-1][table.header.index("adam")]
+    assert cell.startswith(f"{100 * np.mean(held_out):.1f} ± ")
+
+
+def test_what_is_not_held_out_is_marked_and_the_marks_explained(
+    record_folder: Callable[..., Path],
+) -> None:
+    rows, _ = load(record_folder(severities=True))
+    roles = {"fog": "validation", "shot_noise": "kin", "rotate": "meta_train"}
+    rows = [row._replace(role=roles.get(row.corruption, row.role)) for row in rows]
+    (table,) = accuracy_tables(rows)
+    names = {line[0] for line in table.lines}
+    assert {"fog‡", "shot noise†", "rotate*", "contrast", "mean of 9 held out"} <= names
+    assert [note[0] for note in table.notes[1:]] == ["*", "†", "‡"]
+
+
+def test_calibration_is_that_of_held_out_runs_that_did_not_diverge(
+    record_folder: Callable[..., Path],
+) -> None:
+    rows, summary = load(record_folder())
+    assert optimizer_table(summary, rows) is None  # of before they were recorded
+    entries = [made._replace(train_seconds=1.5, train_bytes=2**20) for made in summary.optimizers]
+    errors = {"held_out": 0.1, "meta_train": 0.9, "clean": 0.9}
+    rows = [row._replace(calibration_error=errors[row.role]) for row in rows]
+    rows[0] = rows[0]._replace(calibration_error=math.nan)
+    table = optimizer_table(summary._replace(optimizers=entries), rows)
+    assert table is not None
+    assert table.lines[0][0] == "nominal_mlp"
+    assert {line[2:] for line in table.lines} == {("10.0", "1.50 s", "1.0 MiB")}
 
 
 def test_cost_says_trials_of_what_was_tuned(record_folder: Callable[..., Path]) -> None:

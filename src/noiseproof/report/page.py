@@ -27,6 +27,7 @@ from noiseproof.report.tables import (
     duration,
     held_out_table,
     num_seeds,
+    optimizer_table,
     optimizers_in_order,
     readable,
 )
@@ -146,6 +147,7 @@ def render(records: Records) -> str:
         comparisons=_comparisons(summary),
         num_open=NUM_OPEN,
         curve_panels=_curve_panels(records),
+        optimizers=optimizer_table(summary, records.rows),
         cost=cost_table(summary),
         provenance=_provenance(summary),
         config=json.dumps(to_json(summary.provenance.config), indent=2, ensure_ascii=False),
@@ -161,8 +163,10 @@ def _facts(records: Records) -> list[tuple[str, str]]:
         seeds.setdefault(row.optimizer, set()).add(row.seed)
     steps = dict.fromkeys(f"{row.num_steps:,}" for row in rows)
     meta_seeds = dict.fromkeys(str(row.meta_seed) for row in rows if row.meta_seed is not None)
+    split = summary.provenance.config.get("evaluation", {}).get("split", "test")
     facts = {
         "data": _listed(row.dataset for row in rows),
+        "judged on": "" if split == "test" else f"the {split} split, for development",
         "classifier": _listed(row.model for row in rows),
         "preset": summary.preset,
         "tuned on": _listed(made.tuned_on for made in summary.optimizers if made.kind == "learned"),
@@ -198,7 +202,7 @@ def _accuracy_panels(rows: Sequence[ResultRow]) -> list[Panel]:
 def _comparisons(summary: Summary) -> list[tuple[Table, Panel]]:
     caption = (
         "Dots right of zero: the learned optimizer is better. Lines are paired 95% t intervals, "
-        "filled dots significant after Holm; * marks what was meta-trained on."
+        "filled dots significant after Holm; marks as in the table."
     )
     shown = []
     for place, group in enumerate(comparison_groups(summary)):

@@ -5,7 +5,7 @@ in percentage points, paired by seed.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,16 +14,25 @@ from noiseproof.results import (
     Accuracies,
     Comparison,
     Condition,
+    Improvement,
     Interval,
     Kind,
     ResultRow,
+    Role,
     Summary,
     accuracies,
     mean_interval,
 )
 
-KIND_ORDER: Sequence[Kind] = ("learned", "hand", "control", "initial")
+KIND_ORDER: Sequence[Kind] = ("learned", "hand", "augmented", "control", "initial")
 """In what order optimizers are shown."""
+
+ROLE_MARKS: dict[Role, tuple[str, str]] = {
+    "meta_train": ("*", "Meta-trained on."),
+    "kin": ("†", "Not meta-trained on, but of a family with something that was: not counted."),
+    "validation": ("‡", "Used while rules were developed: not counted."),
+}
+"""What a condition that is not held out is marked by, and what the mark means."""
 
 
 class Table(NamedTuple):
@@ -96,30 +105,62 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
         (
             f"Accuracy in percent, differences in points, paired by seed, "
             f"{num_seeds(made.n for made in comparisons)}; p adjusted by Holm, verdict at 0.05.",
-            *seen_notes(comparisons),
+            *role_notes(comparisons),
         ),
     )
 
 
 def held_out_table(summary: Summary) -> Table:
-    """On how many held-out conditions the learned optimizer beats each rival."""
-    lines = []
+    """On how many held-out conditions the learned optimizer beats each rival, and by how much."""
     rivals = dict.fromkeys(group[0].rival for group in comparison_groups(summary))
-    for rival in (name for name in rivals if name in summary.held_out_improved):
-        improved = summary.held_out_improved[rival]
-        differences = [
-            made.difference
-            for made in summary.comparisons
-            if (made.rival, made.role, made.severity) == (rival, "held_out", None)
-        ]
-        mean = points(float(np.mean(differences))) if differences else "–"
-        counts = (f"{improved.count} of {improved.of}", str(improved.significant))
-        lines.append((rival, *counts, mean))
+    lines = tuple(
+        _held_out_line(rival, summary.held_out_improved[rival], summary.comparisons)
+        for rival in rivals
+        if rival in summary.held_out_improved
+    )
     return Table(
         "Held-out conditions, by rival",
-        ("rival", "better on", "significantly", "mean difference"),
+        ("rival", "better on", "significantly", "mean difference", "95% interval", "sign test p"),
+        lines,
+        (
+            "Mean over held-out conditions, in points, paired by seed; significant: p < 0.05 after "
+            "Holm; the sign test is over conditions.",
+        ),
+    )
+
+
+def optimizer_table(summary: Summary, rows: Sequence[ResultRow]) -> Table | None:
+    """Calibration on held-out conditions and cost of training; None where neither is recorded."""
+    kinds = {made.name: made for made in summary.optimizers}
+    names = [name for name in optimizers_in_order(rows) if name in kinds]
+    if not any(kinds[name].train_seconds for name in names):
+        return None
+    lines = []
+    for name in names:
+        errors = [
+            row.calibration_error
+            for row in rows
+            if row.optimizer == name and row.role == "held_out"
+            if row.calibration_error is not None and math.isfinite(row.calibration_error)
+        ]
+        seconds, size = kinds[name].train_seconds, kinds[name].train_bytes
+        lines.append(
+            (
+                name,
+                kinds[name].kind,
+                percent(float(np.mean(errors))) if errors else "–",
+                "–" if seconds is None else f"{seconds:.2f} s",
+                "–" if size is None else f"{size / 2**20:.1f} MiB",
+            )
+        )
+    return Table(
+        "Calibration and cost of training",
+        ("optimizer", "kind", "calibration error", "time", "memory"),
         tuple(lines),
-        ("Mean over held-out conditions, in points; significant: p < 0.05 after Holm.",),
+        (
+            "Expected calibration error on held-out conditions in percent, diverged runs left out; "
+            "time and memory of one classifier, all seeds trained at once, compiling left out.",
+        ),
     )
 
 
@@ -173,12 +214,12 @@ def optimizers_in_order(rows: Iterable[ResultRow]) -> dict[str, Kind]:
 
 
 def condition_label(condition: Condition | Comparison) -> str:
-    """A condition in a word or two: corruption, strength, and * where it was meta-trained on."""
+    """A condition in a word or two: corruption, strength, and its role's mark."""
     if condition.role == "clean":
         return "clean"
     size = "" if condition.strength is None else f" {condition.strength:g}"
-    seen = "*" if condition.role == "meta_train" else ""
-    return readable(condition.corruption) + size + seen
+    mark, _ = ROLE_MARKS.get(condition.role, ("", ""))
+    return readable(condition.corruption) + size + mark
 
 
 def readable(name: str) -> str:
@@ -230,10 +271,10 @@ def num_seeds(counts: Iterable[int]) -> str:
     return f"n = {number} {'seed' if found[-1] == 1 else 'seeds'}"
 
 
-def seen_notes(conditions: Iterable[Condition | Comparison]) -> tuple[str, ...]:
-    """What the star means, where there is one."""
-    seen = any(condition.role == "meta_train" for condition in conditions)
-    return ("* Meta-trained on.",) if seen else ()
+def role_notes(conditions: Iterable[Condition | Comparison]) -> tuple[str, ...]:
+    """What the marks mean, where there are any."""
+    roles = {condition.role for condition in conditions}
+    return tuple(f"{mark} {words}" for role, (mark, words) in ROLE_MARKS.items() if role in roles)
 
 
 def diverged_notes(rows: Iterable[ResultRow]) -> tuple[str, ...]:
@@ -249,24 +290,58 @@ def diverged_notes(rows: Iterable[ResultRow]) -> tuple[str, ...]:
     )
 
 
+def _held_out_line(
+    rival: str, improved: Improvement, comparisons: Iterable[Comparison]
+) -> tuple[str, ...]:
+    differences = [
+        made.difference
+        for made in comparisons
+        if (made.rival, made.role, made.severity) == (rival, "held_out", None)
+    ]
+    low, high = improved.ci95 or (math.nan, math.nan)
+    return (
+        rival,
+        f"{improved.count} of {improved.of}",
+        str(improved.significant),
+        points(float(np.mean(differences))) if differences else "–",
+        "–" if math.isnan(low) else f"{points(low)} to {points(high)}",
+        "–" if improved.p_sign is None else p_value(improved.p_sign),
+    )
+
+
 def _accuracy_table(rows: Sequence[ResultRow]) -> Table:
     names = optimizers_in_order(rows)
-    found = intervals(accuracies(rows))
-    lines = tuple(
+    table = accuracies(rows)
+    found = intervals(table)
+    lines = [
         (condition_label(condition), *(_cell(cells.get(name)) for name in names))
         for condition, cells in found.items()
-    )
+    ]
+    held_out = [table[condition] for condition in found if condition.role == "held_out"]
+    if len(held_out) > 1:
+        means = [_cell(_mean_over(held_out, name)) for name in names]
+        lines.append((f"mean of {len(held_out)} held out", *means))
     n = num_seeds(cell.n for cells in found.values() for cell in cells.values())
     return Table(
-        f"Test accuracy on {rows[0].dataset} with {rows[0].model}",
+        f"Accuracy on {rows[0].dataset} with {rows[0].model}",
         ("condition", *names),
-        lines,
+        tuple(lines),
         (
             f"In percent: mean ± half of the 95% t interval, {n}.",
-            *seen_notes(found),
+            *role_notes(found),
             *diverged_notes(rows),
         ),
     )
+
+
+def _mean_over(
+    conditions: Sequence[Mapping[str, Mapping[int, float]]], name: str
+) -> Interval | None:
+    """Mean and interval over seeds of the mean over conditions; None if one lacks a seed."""
+    by_seed = [by_optimizer.get(name, {}) for by_optimizer in conditions]
+    if not by_seed[0] or any(set(found) != set(by_seed[0]) for found in by_seed):
+        return None
+    return mean_interval(np.array([[found[s] for s in by_seed[0]] for found in by_seed]).mean(0))
 
 
 def _cell(interval: Interval | None) -> str:
