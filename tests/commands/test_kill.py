@@ -1,5 +1,6 @@
 """Runs that are ended from outside, at random moments, and resumed."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,19 +60,54 @@ def end_at(words: list[str], folder: Path, line: int, delay: float, number: int)
     return process.wait(timeout=120)
 
 
+def is_writing(folder: Path, since: float) -> bool:
+    """Whether a checkpoint is being written that was begun after a time."""
+    with contextlib.suppress(FileNotFoundError):
+        unfinished = (folder / "checkpoints").glob("step_*.unfinished")
+        return any(path.stat().st_mtime > since for path in unfinished)
+    return False
+
+
+def kill_at(words: list[str], folder: Path, line: int, delay: float, *, writing: bool) -> bool:
+    """Kills the run some time after a line of metrics; whether it was writing a checkpoint then.
+
+    With `writing` it is killed while it writes the first checkpoint after that line.
+    """
+    began = time.time()
+    process = subprocess.Popen(
+        [*words, "--out", str(folder), "--resume"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    reached: Callable[[], bool] = lambda: num_lines(folder) >= line  # noqa: E731
+    while not reached() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    while writing and not is_writing(folder, began) and process.poll() is None:
+        time.sleep(0.0005)
+    time.sleep(delay)
+    process.kill()
+    assert process.wait(timeout=120) == -signal.SIGKILL
+    return is_writing(folder, began)
+
+
 def finish(words: list[str], folder: Path) -> None:
     subprocess.run([*words, "--out", str(folder), "--resume"], check=True, capture_output=True)
 
 
-def test_a_run_killed_five_times_ends_as_one_that_was_not(
+def test_a_run_killed_ten_times_ends_as_one_that_was_not(
     words: list[str], whole: Path, tmp_path: Path
 ) -> None:
+    """Every other time while it writes a checkpoint, at random moments of that, too."""
     folder = tmp_path / "run"
     seed = random.SystemRandom().randrange(10**6)
     chance = random.Random(seed)
-    for line in sorted(chance.sample(range(4, 55), 5)):
-        code = end_at(words, folder, line, chance.uniform(0, 0.05), signal.SIGKILL)
-        assert code == -signal.SIGKILL, (seed, line)
+    num_cut_off = 0
+    for number, line in enumerate(sorted(chance.sample(range(4, 55), 10))):
+        writing = number % 2 == 1
+        delay = chance.uniform(0, 0.02 if writing else 0.05)
+        num_cut_off += kill_at(words, folder, line, delay, writing=writing)
+    assert num_cut_off > 0, seed
     finish(words, folder)
     for name in ("theta.safetensors", "results.csv"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), (seed, name)
