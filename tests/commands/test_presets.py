@@ -101,3 +101,23 @@ def test_a_look_at_test_images_is_noted_in_a_ledger_that_is_there(
     assert cli.exit_code([*words, str(weights[1])]) == 0
     (line,) = read_ledger(ledger)
     assert (line.dataset, line.preset) == ("digits", f"train {tiny_run.name}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("tuning.rivals=['magic']", "tuning.rivals must be among sgd"),
+        ("tuning.augmented_rival=magic", "tuning.augmented_rival must be among"),
+        ("tuning.augmentations=['magic']", "tuning.augmentations must be among gaussian_noise, "),
+        ("controls=['magic']", "magic must be one of clean, gaussian, spectral, families"),
+        ("evaluation.strengths=[0.5]", "The evaluation must hold something out"),
+    ],
+)
+def test_what_could_not_be_compared_is_refused_before_anything_is_written(
+    setting: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("gaussian-digits-mlp", tmp_path / "run", setting) == 2
+    complaint = capsys.readouterr().err
+    assert message in complaint
+    assert complaint.count("\n") == 1
+    assert not (tmp_path / "run").exists()
