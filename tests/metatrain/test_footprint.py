@@ -85,7 +85,7 @@ def test_the_formula_is_near_what_the_compiler_needs() -> None:
     steps = build_steps(objective, estimator, Plan(num_outer_steps=1, learning_rate=1.0))
     key = jax.random.key(0)
     state = jax.eval_shape(steps.start, data, key, key)
-    memory = jax.jit(steps.advance).lower(state, data, key).compile().memory_analysis()
+    memory = steps.advance.lower(state, data, key).compile().memory_analysis()
     needed = sum(
         getattr(memory, f"{part}_size_in_bytes") for part in ("argument", "output", "temp")
     )

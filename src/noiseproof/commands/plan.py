@@ -114,14 +114,10 @@ def measure(schedule: Plan, trained: MetaProblem) -> Measured:
     steps = build_steps(objective, trained.estimator, schedule)
     data, select_data = everywhere((trained.data, trained.select_data), objective.mesh)
     key = jax.random.key(0)
-    start, start_seconds = timed(lambda: jax.jit(steps.start).lower(data, key, key).compile())
+    start, start_seconds = timed(lambda: steps.start.lower(data, key, key).compile())
     state = start(data, key, key)
-    advance, advance_seconds = timed(
-        lambda: jax.jit(steps.advance).lower(state, data, key).compile()
-    )
-    score, score_seconds = timed(
-        lambda: jax.jit(steps.score).lower(state.theta, select_data, key).compile()
-    )
+    advance, advance_seconds = timed(lambda: steps.advance.lower(state, data, key).compile())
+    score, score_seconds = timed(lambda: steps.score.lower(state.theta, select_data, key).compile())
     tried = [timed(lambda: advance(state, data, key))[1] for _ in range(NUM_TIMED)]
     memory = advance.memory_analysis()
     parts = ("argument", "output", "temp")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.stages import Wrapped
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
 from noiseproof import inner_loop
@@ -127,9 +128,9 @@ class Steps(NamedTuple):
         score: `(theta, select_data, key) -> loss`.
     """
 
-    start: Callable[[Data, PRNGKeyArray, PRNGKeyArray], OuterState]
-    advance: Callable[[OuterState, Data, PRNGKeyArray], tuple[OuterState, MetaEstimate, Scalar]]
-    score: Callable[[Theta, Data, PRNGKeyArray], Scalar]
+    start: Wrapped
+    advance: Wrapped
+    score: Wrapped
 
 
 def build_steps(objective: Objective, estimator: GradientEstimator, plan: Plan) -> Steps:
