@@ -6,7 +6,6 @@ from noiseproof.configs import (
     Config,
     as_dict,
     build,
-    build_component,
     default_config,
     load_preset,
     preset_names,
@@ -106,15 +105,3 @@ def test_defaults_can_be_set_over() -> None:
 def test_configs_cannot_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         default_config([]).inner.num_steps = 5  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def test_components_are_built_by_name() -> None:
-    def point(*, size: int, sides: tuple[int, ...] = ()) -> tuple[int, tuple[int, ...]]:
-        return size, sides
-
-    builders = {"point": point}
-    assert build_component(builders, "point", {"sides": [1, 2]}, size=3) == (3, (1, 2))
-    with pytest.raises(ValueError, match="line must be one of point"):
-        build_component(builders, "line", {})
-    with pytest.raises(ValueError, match="point has no option width; allowed are sides"):
-        build_component(builders, "point", {"width": 1}, size=3)

@@ -7,10 +7,9 @@ place and what is allowed.
 
 import copy
 import dataclasses
-import inspect
 import tomllib
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -366,27 +365,6 @@ def convert(hint: Any, value: Any, place: str) -> Any:
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
     raise ValueError(f"{place} must be {type_words(hint)}, got {value!r}.")
-
-
-def build_component(
-    builders: Mapping[str, Callable[..., Any]],
-    name: str,
-    options: Mapping[str, Any],
-    **arguments: Any,
-) -> Any:
-    """A component from its name in a dict of builders, options of the user's and other arguments.
-
-    Raises:
-        ValueError: An unknown name or option, or what the builder itself finds wrong.
-    """
-    if name not in builders:
-        raise ValueError(f"{name} must be one of {', '.join(builders)}.")
-    allowed = [key for key in inspect.signature(builders[name]).parameters if key not in arguments]
-    for key in options:
-        if key not in allowed:
-            raise ValueError(f"{name} has no option {key}; allowed are {', '.join(allowed)}.")
-    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
-    return builders[name](**arguments, **plain)
 
 
 def type_words(hint: Any) -> str:

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.configs import Config, build_component
+from noiseproof.commands.components import build_component
+from noiseproof.configs import Config
 from noiseproof.corruptions.families import FAMILY_OF, SPLITS, Split, for_channels
 from noiseproof.data import Dataset, image_shape, load_dataset
 from noiseproof.metatrain import ESTIMATORS, RUN_LENGTHS, Objective, reparametrized
