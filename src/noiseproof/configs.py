@@ -20,10 +20,17 @@ NAMED = (["data"], ["model"], ["rule"])
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The data set: its name (or the path of an .npz), and its side in pixels, 0 as it is."""
+    """The data set.
+
+    Attributes:
+        name: Its name, or the path of an .npz.
+        image_size: Its side in pixels, 0 as it is.
+        standardize: Whether classifiers see images less their mean over their spread.
+    """
 
     name: str = "digits"
     image_size: int = 0
+    standardize: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,18 @@
 """What the settings of an estimator come to."""
 
 import jax
+import jax.numpy as jnp
 import pytest
 
-from noiseproof.commands.problem import build_estimator, build_outer_loss, corruption_split
+from noiseproof.commands.problem import (
+    build_estimator,
+    build_model,
+    build_outer_loss,
+    corruption_split,
+)
 from noiseproof.configs import default_config
 from noiseproof.corruptions.families import FAMILIES, SPLITS
+from noiseproof.data import load_dataset
 from noiseproof.metatrain import ESTIMATORS, Objective
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.quadratic import quadratic
@@ -97,3 +104,16 @@ def test_a_family_left_out_is_on_neither_side() -> None:
 def test_bad_outer_losses_are_named(settings: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_outer_loss(default_config(settings), 1)
+
+
+def test_a_standardized_classifier_sees_images_of_mean_zero() -> None:
+    """On the training images: with all pixels at their mean, only biases are left."""
+    linear = ["model.options.hidden_sizes=[]"]
+    dataset = load_dataset("digits")
+    mean = dataset.train.images.mean() / 255.0
+    images = jnp.full((1, 8, 8, 1), mean, jnp.float32)
+    for standardize, seen in (("true", False), ("false", True)):
+        config = default_config([*linear, f"data.standardize={standardize}"])
+        model = build_model(config, dataset)
+        logits = model.apply(model.init(jax.random.key(0)), images)
+        assert bool((jnp.abs(logits) > 1e-3).any()) == seen

@@ -30,7 +30,7 @@ def test_without_pulls_on_filters_it_is_adam_with_decays():
     def schedule(step):
         return 3e-3 * jnp.maximum(cosine(step / NUM_STEPS), SMALLEST)
 
-    twin = decayed_adam(schedule, Decays(weights=1e-2, biases=1e-2), layout)
+    twin = decayed_adam(schedule, Decays(weights=0.1, biases=0.1), layout)
     ours = rule.optimizer(theta, NUM_STEPS, layout)
 
     def train(optimizer):

@@ -89,7 +89,9 @@ def test_equalized_is_the_share_of_pixels_below():
 def test_equalized_ranks_are_even():
     """Where every pixel has a level of its own, those of a small image spread over the range."""
     ramp = jnp.asarray(np.random.default_rng(1).permutation(64).reshape(8, 8, 1) / 255.0)
-    np.testing.assert_allclose(TONES["equalize"](ramp, jnp.float32(0.5)), ramp * 255 / 63, rtol=1e-5)
+    np.testing.assert_allclose(
+        TONES["equalize"](ramp, jnp.float32(0.5)), ramp * 255 / 63, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["autocontrast", "equalize"])

@@ -18,6 +18,7 @@ from noiseproof.data import Dataset, image_shape, load_dataset
 from noiseproof.metatrain import ESTIMATORS, RUN_LENGTHS, Objective, reparametrized
 from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.models import MODELS
+from noiseproof.models.standardized import channel_statistics, standardized
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
@@ -56,13 +57,7 @@ def build_problem(config: Config, data_dir: Path | None) -> Problem:
         config.data.name, data_dir=data_dir, image_size=config.data.image_size or None
     )
     shape = image_shape(dataset)
-    model = build_component(
-        MODELS,
-        config.model.name,
-        config.model.options,
-        image_shape=shape,
-        num_classes=dataset.num_classes,
-    )
+    model = build_model(config, dataset)
     outer_loss = build_outer_loss(config, shape[2])
     params = jax.eval_shape(model.init, jax.random.key(0))
     objective = Objective(
@@ -78,6 +73,20 @@ def build_problem(config: Config, data_dir: Path | None) -> Problem:
     train, outer, select = (on_device(split) for split in dataset[2:5])
     data, select_data = TaskData(train, outer), TaskData(train, select)
     return Problem(dataset, model, objective, data, select_data, outer_loss)
+
+
+def build_model(config: Config, dataset: Dataset) -> Model:
+    """The classifier, which standardizes its images by the clean training ones where asked."""
+    model = build_component(
+        MODELS,
+        config.model.name,
+        config.model.options,
+        image_shape=image_shape(dataset),
+        num_classes=dataset.num_classes,
+    )
+    if not config.data.standardize:
+        return model
+    return standardized(model, *channel_statistics(jnp.asarray(dataset.train.images)))
 
 
 def check_rule(objective: Objective, params: Params) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from safetensors.numpy import save
@@ -17,6 +18,7 @@ from noiseproof.configs import Config, as_dict
 from noiseproof.evaluate.protocol import grade
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.models.standardized import channel_statistics
 from noiseproof.types import Data, Params
 from noiseproof.zoo import load_learned
 
@@ -68,7 +70,11 @@ def train(
         condition_label(test_set): float(grade(problem.model, stacked, test_set.batch).accuracy[0])
         for test_set in sets
     }
-    write_weights(path, finished.params, {"config": as_dict(config), "seed": seed})
+    metadata: dict[str, Any] = {"config": as_dict(config), "seed": seed}
+    if config.data.standardize:
+        statistics = channel_statistics(jnp.asarray(problem.dataset.train.images))
+        metadata |= {name: s.tolist() for name, s in zip(("mean", "std"), statistics, strict=True)}
+    write_weights(path, finished.params, metadata)
     for label, accuracy in accuracies.items():
         console.print(f"{label:24s} {accuracy:.4f}")
     num_images = len(sets[0].batch.labels)

@@ -29,8 +29,9 @@ KINDS = ("first", "hidden", "readout", "bias", "norm")
 NUM_BANDS = 3
 """Parts of a filter beside its mean: what 1 and 3 passes of a 3×3 mean take away, and the rest."""
 
-INITIAL_RATES = {"step": 3e-3, "decay": 1e-2, "bands": 1e-2, "mean": 1e-2}
-"""Step size and decays before meta-training; the decays are relative to the step, as in AdamW."""
+INITIAL_RATES = {"step": 3e-3, "decay": 1e-1, "bands": 1e-1, "mean": 1.0}
+"""Step size and decays before meta-training; the decays are relative to the step, as in AdamW. Of a
+decay too small to be felt the meta-gradient says nothing."""
 
 
 class StructuredState(NamedTuple):
