@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from noiseproof.optimizers.features import time_embedding
@@ -119,7 +120,10 @@ def fused(
 
     A feature of a row or of a column alone stays so until it is added to the others.
     """
-    scales = inverse_root(jnp.stack([jnp.mean(part**2) for part in features(inputs)]))
+    parts = features(inputs)
+    # Summed apart but divided together: every division would be a kernel of its own.
+    sums = jnp.stack([jnp.sum(part**2) for part in parts])
+    scales = inverse_root(sums / np.array([part.size for part in parts], np.float32))
     # To compute the features again costs less than to store them all. Without the barrier the
     # compiler finds both calls equal and stores them.
     scales, inputs = jax.lax.optimization_barrier((scales, inputs))

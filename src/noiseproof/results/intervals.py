@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import stdtrit
 
 
 class Interval(NamedTuple):
@@ -43,7 +43,7 @@ def mean_interval(values: Float[np.ndarray, " seeds"], *, level: float = 0.95) -
     mean, n = float(values.mean()), values.size
     if n == 1:
         return Interval(mean, float("nan"), float("nan"), 1)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * standard_error(values)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * standard_error(values)
     return Interval(mean, mean - half, mean + half, n)
 
 
