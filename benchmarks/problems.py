@@ -1,0 +1,61 @@
+"""The classifiers and the data that speed is measured on: seeded uint8 noise of an image's shape.
+
+What a step costs does not depend on what is in the pictures, and noise needs no download.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noiseproof.metatrain import Objective
+from noiseproof.models import convnet, mlp
+from noiseproof.optimizers import LEARNED_OPTIMIZERS
+from noiseproof.optimizers.layout import layout_of
+from noiseproof.tasks.image_classification import TaskData, image_classification
+from noiseproof.tasks.meta_losses import Component, clean
+from noiseproof.types import Batch, Model
+
+NUM_IMAGES = 50_000
+NUM_CLASSES = 10
+NUM_STEPS = 200
+
+
+class Problem(NamedTuple):
+    """Attributes: builder of the classifier, its images, and how many a batch has."""
+
+    build: Callable[..., Model]
+    image_shape: tuple[int, int, int]
+    batch_size: int
+
+
+PROBLEMS = {
+    "mlp": Problem(partial(mlp, hidden_sizes=(32,)), (28, 28, 1), 64),
+    "convnet": Problem(partial(convnet, channels=(8, 16, 32)), (28, 28, 1), 128),
+    "small_color_convnet": Problem(partial(convnet, channels=(8, 16, 32)), (16, 16, 3), 128),
+}
+
+
+def random_data(problem: Problem) -> TaskData:
+    """Images and labels under a fixed seed, the same to train on and to judge by."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (NUM_IMAGES, *problem.image_shape), dtype=np.uint8)
+    labels = generator.integers(0, NUM_CLASSES, NUM_IMAGES).astype(np.int32)
+    batch = Batch(jnp.asarray(images), jnp.asarray(labels))
+    return TaskData(batch, batch)
+
+
+def build_objective(problem: Problem, rule: str) -> Objective:
+    """Runs of 200 steps, each judged by its loss on a clean batch of the same size."""
+    model = problem.build(image_shape=problem.image_shape, num_classes=NUM_CLASSES)
+    task = image_classification(
+        model,
+        batch_size=problem.batch_size,
+        outer_batch_size=problem.batch_size,
+        components=[Component(1.0, clean)],
+    )
+    layout = layout_of(jax.eval_shape(model.init, jax.random.key(0)), problem.image_shape)
+    return Objective(task, LEARNED_OPTIMIZERS[rule](), layout, num_steps=NUM_STEPS)
