@@ -64,11 +64,26 @@ def test_the_count_of_a_step_is_that_of_one_particle(module):
     np.testing.assert_allclose(three["flop"], one["flop"], rtol=0.1)
 
 
+def test_factors_are_rounded_forward_and_backward_and_with_all_bits_not_at_all(module):
+    rounding = module("rounded_products")
+    nearly_one = jnp.full((1, 1), 1 + 2.0**-11 + 2.0**-20)
+    value, gradients = jax.value_and_grad(lambda a, b: rounding.product(10)(a, b).sum(), (0, 1))(
+        nearly_one, nearly_one
+    )
+    # Up to 1 + 2^-10, the next number with 10 bits behind the point.
+    np.testing.assert_array_equal(value, (1 + 2.0**-10) ** 2)
+    np.testing.assert_array_equal(jnp.stack(gradients).ravel(), [1 + 2.0**-10] * 2)
+    model, exact = (rounding.rounded_mlp(23), rounding.mlp(image_shape=(8, 8, 1), num_classes=10))
+    params, images = exact.init(jax.random.key(0)), jnp.linspace(0, 1, 128).reshape(2, 8, 8, 1)
+    np.testing.assert_allclose(model.apply(params, images), exact.apply(params, images), rtol=1e-6)
+
+
 TINY = [
     "meta_training --rule structured --pairs 1 --outer-steps 1 --windows 1",
     "meta_training --rule structured --model small_color_convnet --pairs 1 --outer-steps 1"
     " --windows 1 --matmul-precision highest",
     "learned_step --rule structured --model mlp --steps 2 --windows 1",
+    "rounded_products --steps 20 --seeds 2",
     "scaling --rule structured --pairs 1 2 --inner-steps 10 20 --windows 1",
 ]
 
