@@ -92,7 +92,10 @@ def outer_steps(started: Started, num_outer_steps: int) -> Timed:
 
 
 def vectorized_adam(objective: Objective, data: TaskData, num_runs: int, num_steps: int) -> Timed:
-    """Steps of Adam, all runs together, without an outer loss."""
+    """Steps of Adam, all runs together, without an outer loss.
+
+    Compiled plainly: the wide vectors of meta-training gave it 0.99 of the rate.
+    """
     recipe = Recipe(optax.adam(1e-3))
 
     @jax.jit
