@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from noiseproof import layout_of
 from noiseproof.data import Dataset, image_shape, load_dataset
-from noiseproof.evaluate.protocol import Judged, TestSet, corrupted, judge
+from noiseproof.evaluate.protocol import Judged, judge
 from noiseproof.evaluate.statistics import paired_test
+from noiseproof.evaluate.suites import TestSet, corrupted
 from noiseproof.evaluate.tuning import tune
 from noiseproof.metatrain import Objective, nres
 from noiseproof.metatrain.antithetic import recipe_of

@@ -51,7 +51,7 @@ def outer_step(config, problem: Problem) -> jax.extend.core.ClosedJaxpr:
     steps = build_steps(problem.objective, build_estimator(config, problem.objective), plan)
     key = jax.random.key(0)
     state = jax.eval_shape(steps.start, problem.data, key, key)
-    return jax.make_jaxpr(steps.advance)(state, problem.data, key)
+    return jax.make_jaxpr(steps.advance.__wrapped__)(state, problem.data, key)
 
 
 def refuse(name: str):

@@ -178,7 +178,8 @@ def build_estimator(config: Config, objective: Objective) -> GradientEstimator:
 def num_particles(config: Config) -> int:
     """The antithetic pairs of the estimator, or its runs where it has no pairs."""
     estimator = config.estimator
-    known = inspect.signature(ESTIMATORS[estimator.name]).parameters
+    builder = ESTIMATORS.get(estimator.name)
+    known = inspect.signature(builder).parameters if builder else {}
     return estimator.num_pairs if "num_pairs" in known else estimator.num_runs
 
 
