@@ -156,7 +156,12 @@ def test_no_other_program_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("page", "block"),
-    [(page, block) for page in PAGES for block in blocks(page, "python")],
+    [
+        # Compiling many corruptions takes half a minute.
+        pytest.param(page, block, marks=pytest.mark.slow if "CORRUPTIONS" in block else ())
+        for page in PAGES
+        for block in blocks(page, "python")
+    ],
     ids=lambda value: value.name if isinstance(value, Path) else value.splitlines()[0],
 )
 def test_a_python_block_runs(page: Path, block: str, workplace: Path) -> None:

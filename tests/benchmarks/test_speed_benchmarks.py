@@ -106,6 +106,7 @@ def test_every_option_runs_and_gives_finite_numbers(command, tmp_path):
     assert record["versions"]["jax"] == jax.__version__
 
 
+@pytest.mark.slow
 def test_what_operations_took_is_about_what_went_by(tmp_path):
     record = record_of("operations --rule structured --pairs 2 --shown 1000", tmp_path)
     shown = sum(one["microseconds"] for one in record["operations"])

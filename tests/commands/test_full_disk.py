@@ -6,6 +6,7 @@ from noiseproof import cli
 from noiseproof.checkpoint import state
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_last_good_checkpoint_stays(
     tiny_settings: list[str],
     tmp_path: Path,

@@ -88,6 +88,7 @@ def test_an_experiment_with_controls_and_augmentation_is_resumed_where_it_was(
     assert (folder / "results.csv").read_bytes() == rows
 
 
+@pytest.mark.slow
 def test_a_look_at_test_images_is_noted_in_a_ledger_that_is_there(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,7 @@ def test_a_folder_in_use_is_left_alone(
     assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_demo_replaces_a_demo_and_nothing_else(
     tiny_settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +151,7 @@ def test_the_table_is_printed_with_n_and_spread(
     assert "n = 3 seeds" in printed
 
 
+@pytest.mark.slow
 def test_theta_is_judged_again_on_other_data(
     tiny_run: Path, own_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

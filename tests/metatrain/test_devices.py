@@ -65,6 +65,7 @@ def assert_same_on(numbers: tuple[int, ...], names: list[str], found: dict) -> N
         assert np.isfinite(found[f"{name}/1/theta"]).all()
 
 
+@pytest.mark.slow
 def test_eight_devices_do_what_one_does(tmp_path: Path) -> None:
     """Catches draws that depend on the device, and gradients of all where a pair's is meant."""
     finish(start(tmp_path / "a.npz", "pes", "1,8", 8, num_devices=8))

@@ -145,6 +145,7 @@ def train_jointly(folder: Path, *, stop_after: int = 1000) -> OuterState:
     )
 
 
+@pytest.mark.slow
 def test_meta_training_on_both_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     whole = train_jointly(tmp_path / "whole")
     assert float(whole.best_theta["log_rate"]) > math.log(0.02)
