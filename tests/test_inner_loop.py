@@ -62,6 +62,14 @@ def test_without_a_share_nothing_is_scored():
     assert bool(jnp.isnan(train(SGD).meta_loss))
 
 
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_many_runs_are_each_as_if_alone(in_turn):
+    keys = jax.random.split(KEY, 3)
+    runs = inner_loop.over_runs(lambda key: train(SGD, key), in_turn=in_turn)(keys)
+    for index, key in enumerate(keys):
+        np.testing.assert_allclose(runs.losses[index], train(SGD, key).losses, rtol=1e-5)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_share_lies_between_0_and_1(share):
     with pytest.raises(ValueError, match=rf"scored_share must lie in \[0, 1\], got {share}"):

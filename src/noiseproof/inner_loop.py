@@ -1,10 +1,11 @@
 """Inner training: the only place where an optimizer meets a task.
 
-One classifier, one seed; seeds, pairs and trials are axes of `jax.vmap` outside. A run is fixed
+One classifier, one seed; seeds, pairs and trials are axes outside, see `over_runs`. A run is fixed
 by its key: initial weights, batches and the draws of a recipe are the same for every recipe
 under one key, so that differences between recipes are paired.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -43,6 +44,18 @@ class Run(NamedTuple):
     losses: Float[Array, " num_steps"]
     meta_loss: Scalar
     diverged: Bool[Array, ""]
+
+
+def over_runs(one_run: Callable[..., Any], *, in_turn: bool) -> Callable[..., Any]:
+    """`one_run` of many, which lie along the first axis of every argument and result.
+
+    Args:
+        one_run: A function of arrays.
+        in_turn: Whether one goes after the other, see `Task.in_turn`, or all are stacked.
+    """
+    if not in_turn:
+        return jax.vmap(one_run)
+    return lambda *own: jax.lax.map(lambda one: one_run(*one), own)
 
 
 def init(task: Task, recipe: Recipe, key: PRNGKeyArray) -> InnerState:

@@ -25,13 +25,16 @@ from noiseproof.tasks.meta_losses import Component, clean
 from noiseproof.types import Batch
 
 SHAPE = (6, 6, 1)
-NEED = Footprint(num_pairs=4, carried=1000, params=100, activations=50, theta=10, shared=5000)
+NEED = Footprint(
+    num_pairs=4, carried=1000, params=100, activations=50, in_turn=False, theta=10, shared=5000
+)
 
 
 def test_the_formula() -> None:
     """By hand: 2·1000 + 2·(2·100 + 50) + 2·10 a pair, and 8 copies of theta beside the data."""
     assert pair_bytes(NEED) == 2520
     assert total_bytes(NEED) == 4 * 2520 + 5000 + 80
+    assert total_bytes(NEED._replace(in_turn=True)) == 4 * 2020 + 250 + 5000 + 80
 
 
 def test_what_fits_is_as_many_as_there_is_room_for() -> None:

@@ -63,6 +63,18 @@ def same(first: OuterState, second: OuterState) -> bool:
     )
 
 
+def test_runs_in_turn_and_stacked_end_with_one_theta() -> None:
+    """Four steps of 8 runs each; sums in another order, of numbers of size 1."""
+    found = []
+    for in_turn in (False, True):
+        objective = OBJECTIVE._replace(task=OBJECTIVE.task._replace(in_turn=in_turn))
+        estimator = pes(objective, truncation=5, num_pairs=4, std=0.1)
+        plan = PLAN._replace(num_outer_steps=4)
+        found.append(meta_train(objective, estimator, plan, DATA, DATA, jax.random.key(0)))
+    stacked, in_turn = (jnp.stack([one.theta["log_rate"], one.best_select_loss]) for one in found)
+    np.testing.assert_allclose(in_turn, stacked, rtol=1e-5)
+
+
 def test_a_learning_rate_that_is_too_small_grows() -> None:
     state = run()
     assert int(state.outer_step) == 40

@@ -25,9 +25,11 @@ from noiseproof.metatrain.footprint import (
     free_bytes,
     most_pairs,
     pair_bytes,
+    run_bytes,
     total_bytes,
 )
 from noiseproof.metatrain.outer_loop import Plan, build_steps, check_plan
+from noiseproof.optimizers.rivals import RIVALS
 
 NUM_TIMED = 3
 """Outer steps that are timed; the fastest counts, since a machine only ever slows down."""
@@ -174,9 +176,10 @@ def costs(
 
 def num_compared_runs(config: Config) -> int:
     """Runs of tuning and of the final evaluation, each as long as an inner run."""
-    tuning, num_rivals = config.tuning, len(config.tuning.rivals)
-    tuned = tuning.num_trials + tuning.num_finalists * tuning.num_final_runs
-    return num_rivals * tuned + (num_rivals + 2) * config.evaluation.num_seeds
+    tuning, names = config.tuning, config.tuning.rivals
+    num_trials = sum(tuning.num_trials or RIVALS[name].num_trials for name in names)
+    num_final_runs = len(names) * tuning.num_finalists * tuning.num_final_runs
+    return num_trials + num_final_runs + (len(names) + 2) * config.evaluation.num_seeds
 
 
 def in_words(found: dict[str, Any], need: Footprint) -> list[str]:
@@ -185,10 +188,12 @@ def in_words(found: dict[str, Any], need: Footprint) -> list[str]:
     compiling = sum(found["compile_seconds"].values())
     lines = [
         f"{found['preset']} on {found['device']}",
-        f"memory of a pair: 2 × {size(need.carried)} carried + 2 × (2 × {size(need.params)} weights"
-        f" + {size(need.activations)} activations) + 2 × {size(need.theta)} theta"
-        f" = {size(pair_bytes(need))}",
+        f"memory of a run at work: 2 × {size(need.params)} weights"
+        f" + {size(need.activations)} activations = {size(run_bytes(need))}",
+        f"memory of a pair: 2 × {size(need.carried)} carried + 2 × {size(need.theta)} theta"
+        f"{'' if need.in_turn else ' + 2 runs at work'} = {size(pair_bytes(need))}",
         f"memory of a device: {need.num_pairs} pairs + {size(need.shared)} data and pool"
+        f"{' + 1 run at work' if need.in_turn else ''}"
         f" = {size(total_bytes(need))}, {size(memory['program_bytes'])} by the compiler;"
         f" {size(memory['free_bytes'])} free, room for {memory['most_pairs_per_device']:,} pairs",
         f"compiling: {compiling:.1f} s",

@@ -113,7 +113,8 @@ def judge(
 
     @jax.jit
     def train(data: Data, keys: Key[Array, " seeds"]) -> inner_loop.Run:
-        return jax.vmap(lambda key: inner_loop.train(task, recipe, data, num_steps, key))(keys)
+        one_run = partial(inner_loop.train, task, recipe, data, num_steps)
+        return inner_loop.over_runs(one_run, in_turn=task.in_turn)(keys)
 
     compiled = train.lower(data, keys).compile()
     began = time.perf_counter()

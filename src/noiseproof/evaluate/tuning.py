@@ -7,7 +7,8 @@ protocol keeps the luck of one run from choosing).
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -119,12 +120,14 @@ def scorer(
     all. A diverged run scores infinity.
     """
 
-    def score(values: Values, data: Data, key: PRNGKeyArray) -> Scalar:
+    def score(data: Data, values: Values, key: PRNGKeyArray) -> Scalar:
         recipe = rival.recipe(values, num_steps, layout)
         run = inner_loop.train(task, recipe, data, num_steps, key, scored_share=scored_share)
         return jnp.where(run.diverged | ~jnp.isfinite(run.meta_loss), jnp.inf, run.meta_loss)
 
-    side_by_side = jax.jit(jax.vmap(score, in_axes=(0, None, 0)))
+    @jax.jit
+    def all_scores(data: Data, values: Any, keys: Key[Array, " runs"]) -> Float[Array, " runs"]:
+        return inner_loop.over_runs(partial(score, data), in_turn=task.in_turn)(values, keys)
 
     def scores(points: Points, data: Data, keys: Key[Array, " runs"]) -> Float[np.ndarray, " runs"]:
         found = []
@@ -132,7 +135,7 @@ def scorer(
             # The last call is filled up from the beginning.
             index = np.arange(start, start + num_at_once) % len(keys)
             chosen = {name: jnp.asarray(value[index]) for name, value in points.items()}
-            found.append(np.asarray(side_by_side(chosen, data, keys[index])))
+            found.append(np.asarray(all_scores(data, chosen, keys[index])))
         return np.concatenate(found)[: len(keys)]
 
     return scores

@@ -167,10 +167,12 @@ def unroll_pair(
 ) -> tuple[InnerState, Losses]:
     """Both runs of a pair, with theta ± shift, `num_steps` on."""
     thetas = jax.tree.map(lambda mean, move: jnp.stack([mean + move, mean - move]), theta, shift)
-    # `run_key` is not mapped over: both runs share it, and so their weights and batches.
-    return jax.vmap(lambda theta, state: unroll(objective, theta, state, data, num_steps, run_key))(
-        thetas, states
-    )
+
+    def one_run(theta: Theta, state: InnerState) -> tuple[InnerState, Losses]:
+        # Both runs share the key, and so their weights and batches.
+        return unroll(objective, theta, state, data, num_steps, run_key)
+
+    return inner_loop.over_runs(one_run, in_turn=objective.task.in_turn)(thetas, states)
 
 
 def pair_gradient(losses: Losses, direction: Theta, std: float) -> Theta:

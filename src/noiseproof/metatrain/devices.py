@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -18,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from noiseproof import inner_loop
 
 PAIRS = "pairs"
 """The mesh's one axis."""
@@ -112,7 +115,11 @@ def num_devices_each(num_pairs: int, num_processes: int, most: int) -> int:
 
 
 def over_pairs(
-    one_pair: Callable[[Any, Any], Any], num_pairs: int, mesh: Mesh | None
+    one_pair: Callable[[Any, Any], Any],
+    num_pairs: int,
+    mesh: Mesh | None,
+    *,
+    in_turn: bool = False,
 ) -> Callable[[Any, Any], Any]:
     """`(shared, own) -> result` of all pairs, which lie along the first axis of `own` and result.
 
@@ -120,11 +127,15 @@ def over_pairs(
         one_pair: The same for one pair.
         num_pairs: How many there are.
         mesh: The devices that they are spread over, or None for one.
+        in_turn: Whether those of a device go one after another, see `Task.in_turn`.
 
     Raises:
         ValueError: The devices do not divide the pairs.
     """
-    all_pairs = jax.vmap(one_pair, in_axes=(None, 0))
+
+    def all_pairs(shared: Any, own: Any) -> Any:
+        return inner_loop.over_runs(partial(one_pair, shared), in_turn=in_turn)(own)
+
     if mesh is None:
         return all_pairs
     if num_pairs % mesh.size:
@@ -141,13 +152,17 @@ def over_pairs(
 
 
 def over_runs(
-    one_run: Callable[[Any, Any], Any], num_runs: int, mesh: Mesh | None
+    one_run: Callable[[Any, Any], Any],
+    num_runs: int,
+    mesh: Mesh | None,
+    *,
+    in_turn: bool = False,
 ) -> Callable[[Any, Any], Any]:
     """As `over_pairs`, for any number of runs: devices that would idle do some of them again."""
     if mesh is None:
-        return over_pairs(one_run, num_runs, mesh)
+        return over_pairs(one_run, num_runs, mesh, in_turn=in_turn)
     num_done = -(-num_runs // mesh.size) * mesh.size
-    all_runs = over_pairs(one_run, num_done, mesh)
+    all_runs = over_pairs(one_run, num_done, mesh, in_turn=in_turn)
 
     def runs(shared: Any, own: Any) -> Any:
         repeated = jax.tree.map(lambda leaf: leaf[np.arange(num_done) % num_runs], own)

@@ -59,7 +59,7 @@ def es(objective: Objective, *, num_pairs: int, std: float) -> GradientEstimator
         )
         return pair_gradient(losses, eps, std), losses
 
-    all_pairs = over_pairs(one_pair, num_pairs, objective.mesh)
+    all_pairs = over_pairs(one_pair, num_pairs, objective.mesh, in_turn=objective.task.in_turn)
 
     def init(_theta: Theta, _data: Data, _key: PRNGKeyArray) -> tuple[()]:
         return ()

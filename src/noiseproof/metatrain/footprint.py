@@ -42,6 +42,7 @@ class Footprint(NamedTuple):
         carried: What a pair is made of: weights, optimizer states, perturbations.
         params: The weights of one classifier.
         activations: What an inner step leaves: its batch, hidden layers, and the rule's own.
+        in_turn: Whether one run is at work at a time, see `Task.in_turn`, or all are.
         theta: One copy of it.
         shared: Data and the pool of outer images.
     """
@@ -50,6 +51,7 @@ class Footprint(NamedTuple):
     carried: int
     params: int
     activations: int
+    in_turn: bool
     theta: int
     shared: int
 
@@ -82,6 +84,7 @@ def footprint(
         carried=num_bytes(state) // num_pairs or 2 * num_bytes(run),
         params=num_bytes(run.params),
         activations=sum(stored_bytes(traced.jaxpr)),
+        in_turn=objective.task.in_turn,
         theta=num_bytes(theta),
         shared=num_bytes(pooled),
     )
@@ -120,19 +123,28 @@ def inner_programs(equation: JaxprEqn) -> Iterator[Jaxpr]:
 
 
 def pair_bytes(need: Footprint) -> int:
-    """Of one pair: carried twice, two runs at work, and its gradient."""
-    return 2 * need.carried + 2 * (2 * need.params + need.activations) + 2 * need.theta
+    """Of one pair: carried twice, its gradient, and two runs at work where all are."""
+    return 2 * need.carried + 2 * need.theta + (0 if need.in_turn else 2 * run_bytes(need))
+
+
+def run_bytes(need: Footprint) -> int:
+    """Of one run at work: a gradient, an update, and what a step leaves."""
+    return 2 * need.params + need.activations
+
+
+def fixed_bytes(need: Footprint) -> int:
+    """Of what all pairs of a device share."""
+    return need.shared + COPIES_OF_THETA * need.theta + (run_bytes(need) if need.in_turn else 0)
 
 
 def total_bytes(need: Footprint) -> int:
     """Of all pairs of a device and what they share."""
-    return need.num_pairs * pair_bytes(need) + need.shared + COPIES_OF_THETA * need.theta
+    return need.num_pairs * pair_bytes(need) + fixed_bytes(need)
 
 
 def most_pairs(need: Footprint, available: int) -> int:
     """How many pairs a device with so many free bytes has room for."""
-    room = available - need.shared - COPIES_OF_THETA * need.theta
-    return max(room // pair_bytes(need), 0)
+    return max((available - fixed_bytes(need)) // pair_bytes(need), 0)
 
 
 def check_fits(need: Footprint, available: int, num_devices: int) -> None:

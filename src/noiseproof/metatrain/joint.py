@@ -136,7 +136,8 @@ def joint_task(tasks: Sequence[Task], shares: Sequence[float]) -> Task:
         parts = zip(tasks, data, jax.random.split(key, len(tasks)), strict=True)
         return tuple(task.refresh(seen, key) for task, seen, key in parts)
 
-    return Task(init, loss, meta_loss, refresh)
+    in_turn = any(task.in_turn for task in tasks)
+    return Task(init, loss, meta_loss, refresh, in_turn=in_turn)
 
 
 def joint_optimizer(rules: Sequence[LearnedOptimizer]) -> LearnedOptimizer:

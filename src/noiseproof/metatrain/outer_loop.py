@@ -113,7 +113,7 @@ def select_loss(
         )
         return run.meta_loss
 
-    all_runs = over_runs(one_run, num_runs, objective.mesh)
+    all_runs = over_runs(one_run, num_runs, objective.mesh, in_turn=objective.task.in_turn)
     loss = all_runs((theta, data), jax.random.split(run_key, num_runs)).mean()
     return jnp.where(jnp.isfinite(loss), loss, jnp.inf)
 

@@ -96,7 +96,7 @@ def scaled_task(task: Task, draw_scales: Callable[[Params, PRNGKeyArray], Params
     def meta_loss(params: Reparametrized, data: Data, key: PRNGKeyArray) -> Scalar:
         return task.meta_loss(jax.tree.map(jnp.multiply, *params), data, key)
 
-    return Task(init, loss, meta_loss, task.refresh)
+    return Task(init, loss, meta_loss, task.refresh, in_turn=task.in_turn)
 
 
 def weights_only(learned: LearnedOptimizer) -> LearnedOptimizer:

@@ -7,6 +7,7 @@ Source: Vicol, Metz, Sohl-Dickstein, arXiv 2112.13835.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -112,8 +113,13 @@ def staggered(
         length = particle.num_truncations
         return particle._replace(last=length - index * length // num_particles % length)
 
-    all_firsts = over_pairs(first, num_particles, objective.mesh)
-    all_particles = over_pairs(one_particle, num_particles, objective.mesh)
+    spread = partial(
+        over_pairs,
+        num_pairs=num_particles,
+        mesh=objective.mesh,
+        in_turn=objective.task.in_turn,
+    )
+    all_firsts, all_particles = spread(first), spread(one_particle)
 
     def init(theta: Theta, _data: Data, key: PRNGKeyArray) -> Particle:
         return all_firsts(theta, (jnp.arange(num_particles), pair_keys(num_particles, key)))
