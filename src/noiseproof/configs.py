@@ -187,6 +187,7 @@ class TuningConfig:
 
     Attributes:
         rivals: Keys of `optimizers.rivals.RIVALS`.
+        matched_rivals: Those searched once more, over as many inner steps as meta-training took.
         num_trials: Random points of a search; 0 for each rival's own number.
         num_finalists: Best points that are scored again.
         num_final_runs: Runs of each.
@@ -195,6 +196,7 @@ class TuningConfig:
     """
 
     rivals: tuple[str, ...] = ("adam", "adamw")
+    matched_rivals: tuple[str, ...] = ()
     num_trials: int = 64
     num_finalists: int = 5
     num_final_runs: int = 5

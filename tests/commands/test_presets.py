@@ -39,7 +39,8 @@ def test_a_preset_runs_shortened(
     monkeypatch.setenv("NOISEPROOF_DATA", str(small_data_dir))
     experiment = preset.partition("-")[0]
     names = json.dumps(CORRUPTIONS[experiment])
-    settings = [*tiny_settings[1::2], 'tuning.rivals=["adam"]', f"evaluation.corruptions={names}"]
+    rivals = ['tuning.rivals=["adam"]', "tuning.matched_rivals=[]"]
+    settings = [*tiny_settings[1::2], *rivals, f"evaluation.corruptions={names}"]
     if experiment == "gaussian":
         settings.append("evaluation.strengths=[0.3, 0.5]")
     folder = tmp_path / "run"
@@ -67,6 +68,7 @@ def test_an_experiment_with_controls_and_augmentation_is_resumed_where_it_was(
         *("run", "gaussian-digits-mlp", "--out", str(folder), *tiny_settings),
         *("--set", 'controls=["clean"]', "--set", 'tuning.augmentations=["augmix"]'),
         *("--set", "evaluation.split=select", "--set", 'tuning.rivals=["adam"]'),
+        *("--set", 'tuning.matched_rivals=["adam"]'),
     ]
     assert cli.exit_code(words) == 0
     rows = (folder / "results.csv").read_bytes()
@@ -76,9 +78,14 @@ def test_an_experiment_with_controls_and_augmentation_is_resumed_where_it_was(
         "nominal_mlp initial": "initial",
         "nominal_mlp on clean": "control",
         "adam": "hand",
+        "adam matched": "hand",
         "nominal_mlp with augmix": "augmented",
         "adamw with augmix": "augmented",
     }
+    summary = read_summary(folder / "summary.json")
+    num_trials = {made.name: made.trials for made in summary.optimizers}
+    num_steps = summary.provenance.config["inner"]["num_steps"]
+    assert num_trials["adam matched"] == summary.meta_training.inner_steps // num_steps
     assert (folder / "control-clean" / "theta.safetensors").is_file()
     assert ledger.read_text() == ""
     assert not (folder / "ledger.jsonl").exists()

@@ -46,6 +46,7 @@ def check_comparison(config: Config) -> None:
     """Raises ValueError where the final evaluation could not be run, before anything is."""
     for option, names, known in (
         ("rivals", config.tuning.rivals, RIVALS),
+        ("matched_rivals", config.tuning.matched_rivals, RIVALS),
         ("augmented_rival", (config.tuning.augmented_rival,), RIVALS),
         ("augmentations", config.tuning.augmentations, AUGMENTATIONS),
     ):
@@ -70,7 +71,7 @@ def run_comparison(
     tune_key, judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
     contestants = [
         *learned_contestants(comparison, problem),
-        *rival_contestants(config, problem, folder, console, tune_key),
+        *rival_contestants(comparison, problem, folder, console, tune_key),
         *augmented_contestants(comparison, problem, folder, console, tune_key),
     ]
     note_test(comparison.preset, config, seed, folder)

@@ -109,22 +109,31 @@ def learned_contestants(comparison: Comparison, problem: Problem) -> list[Contes
 
 
 def rival_contestants(
-    config: Config, problem: Problem, folder: Path, console: Console, key: PRNGKeyArray
+    comparison: Comparison, problem: Problem, folder: Path, console: Console, key: PRNGKeyArray
 ) -> list[Contestant]:
     """The hand-designed rivals, tuned on the outer loss."""
+    config = comparison.config
+    tuning = config.tuning
+    num_matched = comparison.meta_training.inner_steps // config.inner.num_steps
+    searches = [
+        *((name, name, tuning.num_trials) for name in tuning.rivals),
+        *((f"{name} matched", name, max(num_matched, 1)) for name in tuning.matched_rivals),
+    ]
+    task = problem.objective.task
     return [
         tuned_contestant(
-            name,
+            label,
             name,
             "hand",
-            problem.objective.task,
+            task,
+            num_trials,
             config,
             problem,
             folder,
             console,
             jax.random.fold_in(key, index),
         )
-        for index, name in enumerate(config.tuning.rivals)
+        for index, (label, name, num_trials) in enumerate(searches)
     ]
 
 
@@ -146,6 +155,7 @@ def augmented_contestants(
                 rival,
                 "augmented",
                 task,
+                config.tuning.num_trials,
                 config,
                 problem,
                 folder,
@@ -162,6 +172,7 @@ def tuned_contestant(
     name: str,
     kind: Kind,
     task: Task,
+    num_trials: int,
     config: Config,
     problem: Problem,
     folder: Path,
@@ -171,7 +182,7 @@ def tuned_contestant(
     """A rival at the best knobs of its search, which the folder may know already."""
     tuned = recall(folder, label)
     if tuned is None:
-        console.print(f"tuning {label}, {config.tuning.num_trials or 'its own'} trials")
+        console.print(f"tuning {label}, {num_trials or 'its own'} trials")
         tuned = tune(
             task,
             RIVALS[name],
@@ -180,7 +191,7 @@ def tuned_contestant(
             key,
             layout=problem.objective.layout,
             num_steps=config.inner.num_steps,
-            num_trials=config.tuning.num_trials or None,
+            num_trials=num_trials or None,
             num_finalists=config.tuning.num_finalists,
             num_final_runs=config.tuning.num_final_runs,
         )

@@ -169,7 +169,8 @@ def costs(
         "score_seconds": made.score_seconds,
         "meta_training_seconds": compiling + training + scoring,
         "compared_runs": runs,
-        "comparison_seconds_at_most": runs * made.score_seconds / schedule.num_select_runs,
+        "comparison_seconds_at_most": runs * made.score_seconds / schedule.num_select_runs
+        + len(config.tuning.matched_rivals) * training,
         "exchanged_bytes_per_outer_step": made.exchanged_bytes,
     }
 
