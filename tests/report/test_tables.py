@@ -129,11 +129,19 @@ def test_held_out_table_is_the_summarys(record_folder: Callable[..., Path]) -> N
         points(float(np.mean(differences))),
         f"{points(improved.ci95[0])} to {points(improved.ci95[1])}",
         p_value(improved.p_sign),
+        "–",
     )
     # Records of before there were intervals are shown without.
     older = summary._replace(held_out_improved={"adam": Improvement(*improved[:3])})
     (line,) = held_out_table(older).lines
-    assert line[4:] == ("–", "–")
+    assert line[4:] == ("–", "–", "–")
+    ours = [made for made in summary.comparisons if made.rival == "adam" and made.severity is None]
+    kin = [
+        made._replace(role="kin", difference=difference)
+        for made, difference in zip(ours, (1.0, -1.0, 0.0), strict=False)
+    ]
+    (line,) = held_out_table(older._replace(comparisons=kin)).lines
+    assert line[6] == "1 of 3"
 
 
 def test_the_last_line_is_the_mean_over_what_is_held_out(

@@ -120,11 +120,14 @@ def held_out_table(summary: Summary) -> Table:
     )
     return Table(
         "Held-out conditions, by rival",
-        ("rival", "better on", "significantly", "mean difference", "95% interval", "sign test p"),
+        (
+            *("rival", "better on", "significantly", "mean difference", "95% interval"),
+            *("sign test p", "kin, better on"),
+        ),
         lines,
         (
             "Mean over held-out conditions, in points, paired by seed; significant: p < 0.05 after "
-            "Holm; the sign test is over conditions.",
+            "Holm; the sign test is over conditions. Kin of what was meta-trained on stand apart.",
         ),
     )
 
@@ -293,11 +296,14 @@ def diverged_notes(rows: Iterable[ResultRow]) -> tuple[str, ...]:
 def _held_out_line(
     rival: str, improved: Improvement, comparisons: Iterable[Comparison]
 ) -> tuple[str, ...]:
-    differences = [
-        made.difference
-        for made in comparisons
-        if (made.rival, made.role, made.severity) == (rival, "held_out", None)
-    ]
+    differences, kin = (
+        [
+            made.difference
+            for made in comparisons
+            if (made.rival, made.role, made.severity) == (rival, role, None)
+        ]
+        for role in ("held_out", "kin")
+    )
     low, high = improved.ci95 or (math.nan, math.nan)
     return (
         rival,
@@ -306,6 +312,7 @@ def _held_out_line(
         points(float(np.mean(differences))) if differences else "–",
         "–" if math.isnan(low) else f"{points(low)} to {points(high)}",
         "–" if improved.p_sign is None else p_value(improved.p_sign),
+        f"{sum(np.array(kin) > 0)} of {len(kin)}" if kin else "–",
     )
 
 
