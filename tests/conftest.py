@@ -35,6 +35,8 @@ TINY = {
     "meta.select_every": 2,
     "meta.num_select_runs": 2,
     "meta.checkpoint_every": 1,
+    "tuning.rivals": ["adam", "adamw"],
+    "tuning.matched_rivals": [],
     "tuning.num_trials": 3,
     "tuning.num_finalists": 2,
     "tuning.num_final_runs": 2,

@@ -39,8 +39,8 @@ def test_a_preset_runs_shortened(
     monkeypatch.setenv("NOISEPROOF_DATA", str(small_data_dir))
     experiment = preset.partition("-")[0]
     names = json.dumps(CORRUPTIONS[experiment])
-    rivals = ['tuning.rivals=["adam"]', "tuning.matched_rivals=[]"]
-    settings = [*tiny_settings[1::2], *rivals, f"evaluation.corruptions={names}"]
+    rivals = 'tuning.rivals=["adam"]'
+    settings = [*tiny_settings[1::2], rivals, f"evaluation.corruptions={names}"]
     if experiment == "gaussian":
         settings.append("evaluation.strengths=[0.3, 0.5]")
     folder = tmp_path / "run"
