@@ -39,7 +39,7 @@ class Measured(NamedTuple):
     """The programs of meta-training, compiled and tried.
 
     Attributes:
-        compile_seconds: Of the start, an outer step and a score.
+        compile_seconds: Of the start, an outer step, a pool of `select` and a score.
         outer_step_seconds: Wall-clock seconds of an outer step.
         score_seconds: Of a score on `select`.
         program_bytes: What an outer step needs on a device, by the compiler.
@@ -119,12 +119,18 @@ def measure(schedule: Plan, trained: MetaProblem) -> Measured:
     start, start_seconds = timed(lambda: steps.start.lower(data, key, key).compile())
     state = start(data, key, key)
     advance, advance_seconds = timed(lambda: steps.advance.lower(state, data, key).compile())
+    select_data, refresh_seconds = timed(lambda: steps.refresh(select_data, key))
     score, score_seconds = timed(lambda: steps.score.lower(state.theta, select_data, key).compile())
     tried = [timed(lambda: advance(state, data, key))[1] for _ in range(NUM_TIMED)]
     memory = advance.memory_analysis()
     parts = ("argument", "output", "temp")
     return Measured(
-        {"start": start_seconds, "outer_step": advance_seconds, "score": score_seconds},
+        {
+            "start": start_seconds,
+            "outer_step": advance_seconds,
+            "refresh": refresh_seconds,
+            "score": score_seconds,
+        },
         min(tried),
         timed(lambda: score(state.theta, select_data, key))[1],
         sum(getattr(memory, f"{part}_size_in_bytes", 0) for part in parts),

@@ -99,11 +99,17 @@ def outer_optimizer(plan: Plan) -> optax.GradientTransformation:
 
 
 def select_loss(
-    objective: Objective, theta: Theta, select_data: Data, num_runs: int, key: PRNGKeyArray
+    objective: Objective, theta: Theta, data: Data, num_runs: int, key: PRNGKeyArray
 ) -> Scalar:
-    """Mean meta-loss on `select` over the last tenth of several runs; infinite if one diverged."""
-    pool_key, run_key = jax.random.split(key)
-    data = objective.task.refresh(select_data, pool_key)
+    """Mean meta-loss over the last tenth of several runs; infinite if one diverged.
+
+    Args:
+        objective: What is scored.
+        theta: The learned optimizer.
+        data: The task's data with the select split and its pool.
+        num_runs: Inner runs.
+        key: Fixes them.
+    """
 
     def one_run(shared: tuple[Theta, Data], key: PRNGKeyArray) -> Scalar:
         theta, data = shared
@@ -114,7 +120,7 @@ def select_loss(
         return run.meta_loss
 
     all_runs = over_runs(one_run, num_runs, objective.mesh, in_turn=objective.task.in_turn)
-    loss = all_runs((theta, data), jax.random.split(run_key, num_runs)).mean()
+    loss = all_runs((theta, data), jax.random.split(key, num_runs)).mean()
     return jnp.where(jnp.isfinite(loss), loss, jnp.inf)
 
 
@@ -125,11 +131,13 @@ class Steps(NamedTuple):
         start: `(data, theta_key, runs_key) -> OuterState`, before the first outer step.
         advance: `(state, data, key) -> (state, MetaEstimate, gradient norm)`, one outer step,
             whose draws the key and the step's number fix.
-        score: `(theta, select_data, key) -> loss`.
+        refresh: `(data, key) -> data`, with a fresh pool of outer images.
+        score: `(theta, data, key) -> loss`, of data with a pool.
     """
 
     start: Wrapped
     advance: Wrapped
+    refresh: Wrapped
     score: Wrapped
 
 
@@ -170,10 +178,15 @@ def build_steps(objective: Objective, estimator: GradientEstimator, plan: Plan) 
         )
         return state, found, optax.tree.norm(found.gradient)
 
-    def score(theta: Theta, select_data: Data, key: PRNGKeyArray) -> Scalar:
-        return select_loss(objective, theta, select_data, plan.num_select_runs, key)
+    def score(theta: Theta, data: Data, key: PRNGKeyArray) -> Scalar:
+        return select_loss(objective, theta, data, plan.num_select_runs, key)
 
-    return Steps(jax.jit(start), jax.jit(advance, compiler_options=WIDE_VECTORS), jax.jit(score))
+    return Steps(
+        start=jax.jit(start),
+        advance=jax.jit(advance, compiler_options=WIDE_VECTORS),
+        refresh=jax.jit(objective.task.refresh),
+        score=jax.jit(score),
+    )
 
 
 def meta_train(
@@ -211,6 +224,8 @@ def meta_train(
     steps = build_steps(objective, estimator, plan)
     data, select_data = everywhere((data, select_data), objective.mesh)
     theta_key, runs_key, steps_key, select_key = jax.random.split(key, 4)
+    pool_key, score_key = jax.random.split(select_key)
+    select_data = steps.refresh(select_data, pool_key)
     state = steps.start(data, theta_key, runs_key)
     if folder is not None and resume:
         state = restore(folder, state)
@@ -222,7 +237,7 @@ def meta_train(
         state, found, norm = steps.advance(state, data, steps_key)
         loss = None
         if is_due(step, plan.select_every, plan):
-            state, loss = keep_best(state, steps.score(state.theta, select_data, select_key))
+            state, loss = keep_best(state, steps.score(state.theta, select_data, score_key))
         stop, seconds = agree(should_stop(), time.monotonic() - began)
         state = state._replace(seconds=everywhere(jnp.float32(seconds), objective.mesh))
         line = MetricsLine(
