@@ -24,6 +24,8 @@ TWINS = {
     "sgd": lambda schedule: optax.sgd(schedule, momentum=0.8),
     "adam": optax.adam,
     "adamw": lambda schedule: optax.adamw(schedule, weight_decay=0.3),
+    # A vector, which Muon leaves to AdamW.
+    "muon": lambda schedule: optax.adamw(schedule, weight_decay=0.3, nesterov=True),
     "decayed_adam": optax.adam,
     "autoft": lambda schedule: optax.adam(schedule, b1=0.8, b2=0.95),
 }
@@ -86,3 +88,18 @@ def test_every_knob_of_the_joint_search_acts(knob: str) -> None:
     _, without = losses_and_answer(recipe_of("autoft", **known))
     _, found = losses_and_answer(recipe_of("autoft", **{**known, knob: 0.4}))
     assert not np.allclose(found, without, rtol=1e-4)
+
+
+def test_to_muon_a_filter_is_a_matrix_with_a_column_a_unit() -> None:
+    """Catches filters that are left to Adam, or turned on their side."""
+    filters = jax.random.normal(jax.random.key(0), (3, 3, 2, 4))
+    values = {"learning_rate": 0.1, "weight_decay": 0.0, "cosine": 0.0}
+    optimizer = RIVALS["muon"].recipe(values, 10, {}).optimizer
+
+    def first_step(weight: jax.Array) -> jax.Array:
+        updates, _ = optimizer.update(weight, optimizer.init(weight), jnp.zeros_like(weight))
+        return updates
+
+    flat = first_step(filters.reshape(18, 4))
+    np.testing.assert_allclose(first_step(filters).reshape(18, 4), flat, atol=1e-6)
+    assert float(jnp.sqrt(jnp.mean(flat**2))) == pytest.approx(0.1 * 0.2, rel=0.25)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import ArrayLike, Scalar
+from jaxtyping import Array, ArrayLike, Float, Scalar
+from optax.contrib import MuonDimensionNumbers
 
 from noiseproof.optimizers.averaging import averaged
 from noiseproof.optimizers.decayed_adam import Decays, add_decays, decayed_adam
@@ -69,6 +70,31 @@ def adamw(values: Values, num_steps: int, _layout: Layout) -> Recipe:
     """Adam with decoupled weight decay (Loshchilov, Hutter, arXiv 1711.05101)."""
     rate = schedule(values, num_steps)
     return Recipe(optax.adamw(rate, weight_decay=values["weight_decay"]))
+
+
+def muon(values: Values, num_steps: int, _layout: Layout) -> Recipe:
+    """Orthogonalized momentum for all weights (Jordan et al., 2024), of the root mean square of
+    Adam's steps (Liu et al., arXiv 2502.16982); AdamW for biases and norms.
+    """
+    decay = values["weight_decay"]
+    optimizer = optax.contrib.muon(
+        schedule(values, num_steps),
+        weight_decay=decay,
+        adam_weight_decay=decay,
+        muon_weight_dimension_numbers=weight_matrices,
+        consistent_rms=0.2,
+    )
+    return Recipe(optimizer)
+
+
+def weight_matrices(params: Params) -> Any:
+    """How each tensor is a matrix to Muon, with a column a unit; None for a vector."""
+
+    def matrix(tensor: Float[Array, "..."]) -> MuonDimensionNumbers | None:
+        axes = range(tensor.ndim)
+        return MuonDimensionNumbers(tuple(axes[:-1]), axes[-1]) if tensor.ndim > 1 else None
+
+    return jax.tree.map(matrix, params)
 
 
 def direction(values: Values, *, b1: float | Scalar = 0.9, b2: float | Scalar = 0.999) -> Optimizer:
@@ -189,6 +215,14 @@ RIVALS = {
             "cosine": Switch(),
         },
         adamw,
+    ),
+    "muon": Rival(
+        {
+            "learning_rate": LogUniform(1e-4, 1e-1),
+            "weight_decay": LogUniform(1e-3, 1e2),
+            "cosine": Switch(),
+        },
+        muon,
     ),
     "ema": Rival({**BASE, "average_share": AVERAGE_SHARE}, ema),
     "sam": Rival({**BASE, "rho": RHO}, sam),
