@@ -25,7 +25,7 @@ def test_without_pulls_on_filters_it_is_adam_with_decays():
     layout = layout_of(params, IMAGE_SHAPE)
     rule = structured()
     theta = rule.init(jax.random.key(0))
-    theta |= {name: jnp.full_like(theta[name], -10.0) for name in ("bands", "mean")}
+    theta |= {name: jnp.full_like(theta[name], -10.0) for name in ("bands", "mean", "orthogonal")}
 
     def schedule(step):
         return 3e-3 * jnp.maximum(cosine(step / NUM_STEPS), SMALLEST)

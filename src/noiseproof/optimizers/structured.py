@@ -1,10 +1,11 @@
-"""`structured`: Adam with decays that know where a weight sits, their sizes learned over the run.
+"""`structured`: steps and decays that know where a weight sits, their sizes learned over the run.
 
 What makes a classifier break under corruptions sits in certain places: in differences between
 neighboring points of a filter, in its mean over the image, in readouts that grow. The rule pulls
 each of these towards zero at a rate of its own, for every kind of tensor and every part of the
-run, and has a step size of its own for every kind. With the rates that it starts from it is
-`decayed_adam`; meta-training moves a few dozen rates instead of a network.
+run. Its direction lies between Adam's, which knows entries only, and the orthogonalized momentum,
+which knows the tensor as a matrix (see `orthogonal`); where between, and how long a step is, is
+learned for every kind, too. Meta-training moves a few dozen rates instead of a network.
 """
 
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from noiseproof.optimizers.decayed_adam import neighborhood_mean
 from noiseproof.optimizers.features import check_params
 from noiseproof.optimizers.layout import check_layout, roles
+from noiseproof.optimizers.orthogonal import orthogonalized
 from noiseproof.optimizers.schedules import SMALLEST, cosine
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, TensorRole, Theta
 
@@ -42,7 +44,7 @@ class StructuredState(NamedTuple):
 
 
 def structured(*, num_knots: int = 4) -> LearnedOptimizer:
-    """Adam and decays by kind of tensor, by band of a filter and by part of the run.
+    """Steps and decays by kind of tensor, by band of a filter and by part of the run.
 
     Args:
         num_knots: Points of the run between which the logarithm of each rate is linear.
@@ -57,6 +59,7 @@ def structured(*, num_knots: int = 4) -> LearnedOptimizer:
         kinds = (len(KINDS), num_knots)
         return {
             "step": jnp.zeros(kinds),
+            "orthogonal": jnp.zeros(kinds),
             "decay": jnp.zeros(kinds),
             "bands": jnp.zeros((2, NUM_BANDS, num_knots)),
             "mean": jnp.zeros((2, num_knots)),
@@ -79,7 +82,13 @@ def structured(*, num_knots: int = 4) -> LearnedOptimizer:
             leaves, structure = jax.tree.flatten(params)
             changes = [
                 change(rates, *parts)
-                for parts in zip(roles(layout), leaves, jax.tree.leaves(directions), strict=True)
+                for parts in zip(
+                    roles(layout),
+                    leaves,
+                    jax.tree.leaves(directions),
+                    jax.tree.leaves(optax.tree.get(adam_state, "mu")),
+                    strict=True,
+                )
             ]
             return structure.unflatten(changes), StructuredState(state.step + 1, adam_state)
 
@@ -89,18 +98,21 @@ def structured(*, num_knots: int = 4) -> LearnedOptimizer:
 
 
 def rates_at(theta: Theta, fraction: Float[Array, ""]) -> dict[str, Float[Array, "..."]]:
-    """Every rate at a part of the run: a cosine for steps, decays constant, times what is learned.
+    """Every rate at a part of the run: a cosine for steps, decays constant, times what is learned;
+    and the share of the orthogonalized momentum in the direction, at first a half.
 
     Args:
-        theta: Logarithms in units of `LOG_SCALE`, knots along the last axis.
+        theta: Logarithms, of the share log-odds, in units of `LOG_SCALE`; knots on the last axis.
         fraction: Of the run, in [0, 1].
     """
     shrinkage = jnp.maximum(cosine(fraction), SMALLEST)
     starts = INITIAL_RATES | {"step": INITIAL_RATES["step"] * shrinkage}
-    return {
+    rates = {
         name: start * jnp.exp(LOG_SCALE * between(theta[name], fraction))
         for name, start in starts.items()
     }
+    share = jax.nn.sigmoid(LOG_SCALE * between(theta["orthogonal"], fraction))
+    return rates | {"orthogonal": share}
 
 
 def between(knots: Float[Array, "... knots"], fraction: Float[Array, ""]) -> Float[Array, "..."]:
@@ -115,9 +127,21 @@ def change(
     role: TensorRole,
     param: Float[Array, "..."],
     direction: Float[Array, "..."],
+    momentum: Float[Array, "..."],
 ) -> Float[Array, "..."]:
-    """What is added to a tensor: minus the step times Adam's direction and all pulls."""
+    """What is added to a tensor: minus the step times the direction and all pulls.
+
+    Args:
+        rates: From `rates_at`.
+        role: Where the tensor sits.
+        param: The tensor.
+        direction: Adam's.
+        momentum: Adam's mean gradient.
+    """
     kind = KINDS.index(role.kind)
+    if param.ndim > 1:
+        share = rates["orthogonal"][kind]
+        direction = (1.0 - share) * direction + share * orthogonalized(momentum)
     pulled = direction + rates["decay"][kind] * param
     if len(role.spatial_shape) == 3:
         # The filters of a first layer look at pixels, those of later ones at features.
