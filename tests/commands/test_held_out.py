@@ -172,7 +172,7 @@ def test_evaluations_that_hold_nothing_out_are_refused(
         (
             ("gaussian-fashion-mlp",),
             ("outer.std=0.3",),
-            r"gaussian_noise std 0.5: the evaluation must not hold out 0.5\.",
+            r"gaussian_noise std 0.5 .*: the evaluation must not hold out 0.5\.",
         ),
     ],
 )

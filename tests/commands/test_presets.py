@@ -74,12 +74,12 @@ def test_an_experiment_with_controls_and_augmentation_is_resumed_where_it_was(
     rows = (folder / "results.csv").read_bytes()
     kinds = {row.optimizer: row.kind for row in read_results(folder / "results.csv")}
     assert kinds == {
-        "nominal_mlp": "learned",
-        "nominal_mlp initial": "initial",
-        "nominal_mlp on clean": "control",
+        "structured": "learned",
+        "structured initial": "initial",
+        "structured on clean": "control",
         "adam": "hand",
         "adam matched": "hand",
-        "nominal_mlp with augmix": "augmented",
+        "structured with augmix": "augmented",
         "adamw with augmix": "augmented",
     }
     summary = read_summary(folder / "summary.json")

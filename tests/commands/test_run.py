@@ -45,8 +45,8 @@ def test_every_optimizer_is_tested_on_every_condition(tiny_run: Path) -> None:
     rows = read_results(tiny_run / "results.csv")
     kinds = {row.optimizer: row.kind for row in rows}
     assert kinds == {
-        "nominal_mlp": "learned",
-        "nominal_mlp initial": "initial",
+        "structured": "learned",
+        "structured initial": "initial",
         "adam": "hand",
         "adamw": "hand",
     }
@@ -62,8 +62,8 @@ def test_every_optimizer_is_tested_on_every_condition(tiny_run: Path) -> None:
 def test_the_summary_compares_the_learned_optimizer_with_all_others(tiny_run: Path) -> None:
     summary = read_summary(tiny_run / "summary.json")
     assert {entry.name: entry.trials for entry in summary.optimizers} == {
-        "nominal_mlp": 0,
-        "nominal_mlp initial": 0,
+        "structured": 0,
+        "structured initial": 0,
         "adam": 3,
         "adamw": 3,
     }
@@ -208,7 +208,7 @@ def test_theta_loads_as_an_optax_optimizer(tiny_run: Path) -> None:
 
 def test_the_card_says_what_theta_is(tiny_run: Path) -> None:
     theta, card = load_theta(tiny_run)
-    assert card["rule"] == "nominal_mlp"
+    assert card["rule"] == "structured"
     assert card["meta_trained_on"] == "gaussian_noise std 0.5"
     assert card["num_steps"] == 20
     assert card["license"] == "Apache-2.0"
