@@ -75,6 +75,10 @@ def run(
     settings: Settings = [],  # noqa: B006 -- typer wants a list and never changes it
     seed: Seed = 0,
     resume: Resume = False,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Take over the rivals' settings of a finished run."),
+    ] = None,
     data_dir: DataDir = None,
     data: DataFile = None,
     distributed: Annotated[
@@ -95,7 +99,7 @@ def run(
     if distributed or (coordinator, num_processes, process_id) != (None, None, None):
         connect(coordinator, num_processes, process_id)
     console = Console(quiet=not is_first_process())
-    run.run(preset, config, out, console, seed=seed, data_dir=data_dir, resume=resume)
+    run.run(preset, config, out, console, seed=seed, data_dir=data_dir, tuned=tuned, resume=resume)
 
 
 @app.command()

@@ -209,7 +209,7 @@ def test_theta_loads_as_an_optax_optimizer(tiny_run: Path) -> None:
 def test_the_card_says_what_theta_is(tiny_run: Path) -> None:
     theta, card = load_theta(tiny_run)
     assert card["rule"] == "structured"
-    assert card["meta_trained_on"] == "gaussian_noise std 0.5"
+    assert card["meta_trained_on"] == "gaussian_noise std 0.5 (35% clean)"
     assert card["num_steps"] == 20
     assert card["license"] == "Apache-2.0"
     assert len(card["results"]) == 9
@@ -225,3 +225,34 @@ def test_the_report_is_made_anew_from_records(tiny_run: Path, tmp_path: Path) ->
     figure = tmp_path / "figure.svg"
     assert cli.exit_code(["report", str(tmp_path), "--figure", str(figure)]) == 0
     assert ElementTree.parse(figure).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_rivals_are_taken_over_from_a_run_of_the_same_problem(
+    tiny_run: Path, tiny_settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "gaussian-digits-mlp", "--seed", "5", "--tuned", str(tiny_run), *tiny_settings]
+    assert cli.exit_code([*words, "--out", str(tmp_path / "other")]) == 0
+    assert "tuning adam" not in capsys.readouterr().out
+    theirs = (tiny_run / "tuned.json").read_bytes()
+    assert (tmp_path / "other" / "tuned.json").read_bytes() == theirs
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--set", "outer.std=0.4"], "were tuned with outer .*'std': 0.5.* tune them anew"),
+        (["--tuned", "nowhere"], "nowhere must be the folder of a run, with config.json and"),
+    ],
+)
+def test_rivals_of_another_problem_are_refused(
+    words: list[str],
+    complaint: str,
+    tiny_run: Path,
+    tiny_settings: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = ["run", "gaussian-digits-mlp", "--tuned", str(tiny_run), *tiny_settings]
+    assert cli.exit_code([*first, "--out", str(tmp_path / "other"), *words]) == 2
+    assert re.search(complaint, capsys.readouterr().err)
+    assert not (tmp_path / "other").exists()

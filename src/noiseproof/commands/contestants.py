@@ -7,14 +7,15 @@ that a run that is resumed does not search again.
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import PRNGKeyArray
 from rich.console import Console
 
+from noiseproof.commands.folder import CONFIG_FILE
 from noiseproof.commands.problem import Problem, build_task
-from noiseproof.configs import Config
+from noiseproof.configs import Config, as_dict
 from noiseproof.corruptions.noise import random_spectral_noise
 from noiseproof.evaluate.protocol import Contestant
 from noiseproof.evaluate.tuning import Tuned, tune
@@ -27,6 +28,9 @@ from noiseproof.types import Task, Theta
 
 TUNED_FILE = "tuned.json"
 """What the searches found, in the folder of a run."""
+
+SEARCHED_ON = ("data", "model", "inner", "outer", "split")
+"""Sections of the settings that the outcome of a search depends on."""
 
 
 class Control(NamedTuple):
@@ -216,3 +220,32 @@ def remember(folder: Path, label: str, tuned: Tuned) -> None:
     path = folder / TUNED_FILE
     known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     write_text(path, json.dumps({**known, label: tuned._asdict()}, indent=2) + "\n")
+
+
+def found_by(source: Path, config: Config) -> dict[str, Any]:
+    """What the searches of another run found, on the same problem.
+
+    Raises:
+        ValueError: The folder is not that of a run that searched, or its problem is another.
+    """
+    try:
+        searched_on = dict(json.loads((source / CONFIG_FILE).read_text("utf-8")))
+        found = dict(json.loads((source / TUNED_FILE).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise ValueError(
+            f"{source} must be the folder of a run, with {CONFIG_FILE} and {TUNED_FILE}."
+        ) from None
+    for section in SEARCHED_ON:
+        if searched_on.get(section) != as_dict(config)[section]:
+            raise ValueError(
+                f"The rivals in {source} were tuned with {section} {searched_on.get(section)}, "
+                f"not {as_dict(config)[section]}: tune them anew."
+            )
+    return found
+
+
+def take_over(found: dict[str, Any], folder: Path) -> None:
+    """Keeps in a folder that has no searches yet what those of another run found."""
+    path = folder / TUNED_FILE
+    if found and not path.is_file():
+        write_text(path, json.dumps(found, indent=2) + "\n")

@@ -16,7 +16,7 @@ from noiseproof import results
 from noiseproof.checkpoint import save_theta
 from noiseproof.commands.compare import check_comparison, device_words, run_comparison
 from noiseproof.commands.conditions import check_conditions
-from noiseproof.commands.contestants import Comparison, Control
+from noiseproof.commands.contestants import Comparison, Control, found_by, take_over
 from noiseproof.commands.folder import claim
 from noiseproof.commands.plan import check_memory, on_all_devices
 from noiseproof.commands.problem import Problem, build_problem, with_outer_kind
@@ -42,6 +42,7 @@ def run(
     *,
     seed: int,
     data_dir: Path | None = None,
+    tuned: Path | None = None,
     resume: bool = False,
     replace: bool = False,
 ) -> Summary | None:
@@ -56,6 +57,7 @@ def run(
         console: Where progress and the table are printed.
         seed: Seed of meta-training, tuning and the inner runs.
         data_dir: Folder of the data sets.
+        tuned: Folder of a run of the same problem, whose rivals' settings are taken over.
         resume: Whether to go on with the run in the folder.
         replace: Whether an earlier run in the folder is deleted, where it is not resumed.
 
@@ -78,7 +80,13 @@ def run(
         for _, one, changed in (("", config, problem), *controls)
     ]
     check_memory(config, trained[0])
-    first_alone(lambda: claim(folder, preset, config, seed, resume=resume, replace=replace))
+    found = found_by(tuned, config) if tuned else {}
+
+    def begin() -> None:
+        claim(folder, preset, config, seed, resume=resume, replace=replace)
+        take_over(found, folder)
+
+    first_alone(begin)
 
     def learn(config: Config, problem: Problem, trained: MetaProblem, place: Path) -> Comparison:
         rule, words = config.rule.name, problem.outer_loss.words
