@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noiseproof.metatrain import Objective
+from noiseproof.metatrain import Objective, flattened
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
@@ -49,7 +49,9 @@ def random_data(problem: Problem) -> TaskData:
 
 
 def build_objective(problem: Problem, rule: str) -> Objective:
-    """Runs of 200 steps, each judged by its loss on a clean batch of the same size."""
+    """Runs of 200 steps, each judged by its loss on a clean batch of the same size; as in `run`
+    theta is one vector.
+    """
     model = problem.build(image_shape=problem.image_shape, num_classes=NUM_CLASSES)
     task = image_classification(
         model,
@@ -58,4 +60,4 @@ def build_objective(problem: Problem, rule: str) -> Objective:
         components=[Component(1.0, clean)],
     )
     layout = layout_of(jax.eval_shape(model.init, jax.random.key(0)), problem.image_shape)
-    return Objective(task, LEARNED_OPTIMIZERS[rule](), layout, num_steps=NUM_STEPS)
+    return flattened(Objective(task, LEARNED_OPTIMIZERS[rule](), layout, num_steps=NUM_STEPS))[0]

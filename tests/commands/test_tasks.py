@@ -54,9 +54,12 @@ def test_without_tasks_the_problem_is_the_presets_own() -> None:
     config = default_config(["inner.num_steps=20", "estimator.truncation=10"])
     problem = build_problem(config, None)
     meta = build_meta_problem(config, problem, None)
-    assert meta.objective is problem.objective
+    assert meta.objective.task is problem.objective.task
     assert meta.data is problem.data
     assert meta.select_data is problem.select_data
+    theta = problem.objective.learned.init(jax.random.key(0))
+    row = meta.objective.learned.init(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, meta.unflatten(row), theta)
 
 
 def built(*settings: str) -> tuple[Config, MetaProblem]:
@@ -152,7 +155,8 @@ def test_meta_training_on_two_widths_resumes_bit_for_bit(tmp_path: Path) -> None
     parts = train(tmp_path / "parts", 100)
     for name in ("theta", "best_theta", "best_select_loss"):
         jax.tree.map(np.testing.assert_array_equal, getattr(whole, name), getattr(parts, name))
-    assert not np.array_equal(whole.theta["log_step"], whole.initial_theta["log_step"])
+    first, last = map(meta.unflatten, (whole.initial_theta, whole.theta))
+    assert not np.array_equal(last["log_step"], first["log_step"])
     lines = read_metrics(tmp_path / "parts" / "metrics.jsonl")
     assert [line.inner_steps for line in lines] == [
         step * 2 * (2 * 2 * 10) for step in (1, 2, 3, 4)

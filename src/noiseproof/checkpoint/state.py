@@ -21,7 +21,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from noiseproof.checkpoint.seal import UNFINISHED, flush, seal, sha256, unseal
@@ -172,26 +171,30 @@ def _is_array(leaf: Any) -> bool:
 
 
 @contextmanager
-def _orbax() -> Iterator[ocp.Checkpointer]:
-    """Orbax without its log, where the errors of its threads stand before they are raised."""
+def _orbax() -> Iterator[tuple[Any, Any]]:
+    """Orbax and a writer of it, without its log, where the errors of its threads stand before they
+    are raised. Imported here, since what writes no checkpoint can do without its 30 MB.
+    """
+    import orbax.checkpoint as ocp
+
     log = logging.getLogger("absl")
     was_disabled, log.disabled = log.disabled, True
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
-            yield orbax
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
+            yield ocp, writer
     finally:
         log.disabled = was_disabled
 
 
 def _write_arrays(checkpoint: Path, state: State) -> None:
-    with _orbax() as orbax:
-        orbax.save((checkpoint / ARRAYS).absolute(), args=ocp.args.PyTreeSave(_stored(state)))
+    with _orbax() as (ocp, writer):
+        writer.save((checkpoint / ARRAYS).absolute(), args=ocp.args.PyTreeSave(_stored(state)))
 
 
 def _read_arrays(checkpoint: Path, like: State) -> State:
-    restore_args = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in _stored(like)}
-    with _orbax() as orbax:
-        arrays = orbax.restore(
+    with _orbax() as (ocp, writer):
+        restore_args = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in _stored(like)}
+        arrays = writer.restore(
             (checkpoint / ARRAYS).absolute(),
             args=ocp.args.PyTreeRestore(restore_args=restore_args),
         )

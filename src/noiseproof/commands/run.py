@@ -92,7 +92,7 @@ def run(
         rule, words = config.rule.name, problem.outer_loss.words
         console.print(f"meta-training {rule} on {words}", soft_wrap=True)
         state, cost = learn_theta(trained, plan, place, console, seed=seed, resume=resume)
-        theta, initial = here((state.best_theta, state.initial_theta))
+        theta, initial = map(trained.unflatten, here((state.best_theta, state.initial_theta)))
         made = Comparison(preset, config, seed, theta, initial, cost)
         if is_first_process():
             save_theta(place, made.theta, card(made, problem, []))

@@ -8,29 +8,32 @@ the preset's own problem, which is meta-trained on only where it is a task itsel
 import copy
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from noiseproof.commands.problem import Problem, build_estimator, build_problem
 from noiseproof.configs import Config, TaskConfig, as_dict, build, lay_over
-from noiseproof.metatrain import Objective, joint_estimator, joint_objective
-from noiseproof.types import Data, GradientEstimator
+from noiseproof.metatrain import Objective, flattened, joint_estimator, joint_objective
+from noiseproof.types import Data, GradientEstimator, Theta
 
 
 class MetaProblem(NamedTuple):
     """What the outer loop takes.
 
     Attributes:
-        objective: What `select` scores.
+        objective: What `select` scores, of a theta that is one vector.
         estimator: Of the meta-gradient.
         data: The tasks' data with the outer split; of several tasks a tuple.
         select_data: The same with the select split in its place.
+        unflatten: Makes the learned rule's own theta of that vector.
     """
 
     objective: Objective
     estimator: GradientEstimator
     data: Data
     select_data: Data
+    unflatten: Callable[[Theta], Theta]
 
 
 def build_meta_problem(config: Config, problem: Problem, data_dir: Path | None) -> MetaProblem:
@@ -45,15 +48,17 @@ def build_meta_problem(config: Config, problem: Problem, data_dir: Path | None) 
         ValueError: Whatever is wrong in the config or with the data, in one line.
     """
     if not config.tasks:
-        estimator = build_estimator(config, problem.objective)
-        return MetaProblem(problem.objective, estimator, problem.data, problem.select_data)
+        objective, unflatten = flattened(problem.objective)
+        estimator = build_estimator(config, objective)
+        return MetaProblem(objective, estimator, problem.data, problem.select_data, unflatten)
     configs = [task_config(config, task) for task in config.tasks]
     problems = [build_problem(one, data_dir) for one in configs]
     # Tasks on one data set share its arrays.
     shared = {config.data: problem}
     sources = [shared.setdefault(c.data, p) for c, p in zip(configs, problems, strict=True)]
     mesh = problem.objective.mesh
-    objectives = [one.objective._replace(mesh=mesh) for one in problems]
+    rows = [flattened(one.objective._replace(mesh=mesh)) for one in problems]
+    objectives = [objective for objective, _ in rows]
     weights = [
         chance_weight(task.weight, one.dataset.num_classes)
         for task, one in zip(config.tasks, problems, strict=True)
@@ -64,6 +69,7 @@ def build_meta_problem(config: Config, problem: Problem, data_dir: Path | None) 
         joint_estimator(estimators, weights=weights),
         tuple(one.data for one in sources),
         tuple(one.select_data for one in sources),
+        rows[0][1],
     )
 
 

@@ -3,6 +3,7 @@
 from noiseproof.metatrain.antithetic import Objective, recipe_of
 from noiseproof.metatrain.backprop import full_backprop, truncated_backprop
 from noiseproof.metatrain.es import es
+from noiseproof.metatrain.flat import flattened
 from noiseproof.metatrain.gpes import nres, pes
 from noiseproof.metatrain.joint import joint_estimator, joint_objective
 from noiseproof.metatrain.mixed import mixed
@@ -28,6 +29,7 @@ __all__ = [
     "Objective",
     "Plan",
     "es",
+    "flattened",
     "full_backprop",
     "joint_estimator",
     "joint_objective",
