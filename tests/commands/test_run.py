@@ -209,7 +209,7 @@ def test_theta_loads_as_an_optax_optimizer(tiny_run: Path) -> None:
 def test_the_card_says_what_theta_is(tiny_run: Path) -> None:
     theta, card = load_theta(tiny_run)
     assert card["rule"] == "structured"
-    assert card["meta_trained_on"] == "gaussian_noise std 0.5 (35% clean)"
+    assert card["meta_trained_on"] == "gaussian_noise std 0.5 (65% clean)"
     assert card["num_steps"] == 20
     assert card["license"] == "Apache-2.0"
     assert len(card["results"]) == 9
