@@ -10,6 +10,7 @@ import pytest
 
 import noiseproof
 from noiseproof import cli
+from noiseproof.zoo import shipped_names
 
 PRESET = "gaussian-digits-mlp"
 
@@ -104,6 +105,14 @@ def test_names_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "rivals: sgd adam adamw" in everything
     assert cli.exit_code(["list", "presets"]) == 0
     assert PRESET in capsys.readouterr().out.splitlines()
+
+
+def test_the_zoo_is_listed_with_what_each_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.exit_code(["list", "zoo"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == shipped_names()
+    for line in lines:
+        assert re.search(r": \w+, meta-trained on .* steps$", line)
 
 
 def test_corrupted_files_and_a_sheet_are_written(tmp_path: Path) -> None:

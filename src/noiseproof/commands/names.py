@@ -10,7 +10,7 @@ from noiseproof.metatrain.run_lengths import RUN_LENGTHS
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.rivals import RIVALS
-from noiseproof.zoo import shipped_names
+from noiseproof.zoo import load_learned, shipped_names
 
 
 def names_by_kind() -> Mapping[str, Iterable[str]]:
@@ -31,6 +31,8 @@ def names_by_kind() -> Mapping[str, Iterable[str]]:
 def describe(kind: str = "") -> str:
     """The names of one kind, a line each; of all kinds, a line a kind, if none is named.
 
+    A learned optimizer's line also says what it is.
+
     Raises:
         ValueError: There is no such kind.
     """
@@ -39,4 +41,15 @@ def describe(kind: str = "") -> str:
         return "\n".join(f"{kind}: {' '.join(names) or '-'}" for kind, names in kinds.items())
     if kind not in kinds:
         raise ValueError(f"The kind must be one of {', '.join(kinds)}, got {kind}.")
-    return "\n".join(kinds[kind])
+    return "\n".join(map(shipped_line, kinds[kind]) if kind == "zoo" else kinds[kind])
+
+
+def shipped_line(name: str) -> str:
+    """A shipped learned optimizer: its name, its rule, and what it was meta-trained on."""
+    card = load_learned(name).card
+    task = card["task"]
+    shape = "x".join(map(str, task["image_shape"]))
+    return (
+        f"{name}: {card['rule']}, meta-trained on {card['meta_trained_on']}, {task['dataset']} "
+        f"{shape}, {task['model']}, {card['num_steps']} steps"
+    )
