@@ -11,6 +11,8 @@ from noiseproof.optimizers import LEARNED_OPTIMIZERS
     [
         ("mlp", 19 * 32 + 32 + 32 * 32 + 32 + 32 * 2 + 2),  # 1,762
         ("adafac_mlp", 39 * 4 + 4 + 4 * 4 + 4 + 4 * 2 + 2 + 7),  # 197, seven of them decays
+        # Three rates by kind of tensor, three bands and a mean by layer; four knots each. 92.
+        ("structured", 4 * (5 + 5 + 5 + 2 * 3 + 2)),
         ("nominal_mlp", 13 * 16 + 16 + 16 * 2 + 2 + 2),  # 260, two of them step and decay
     ],
 )
