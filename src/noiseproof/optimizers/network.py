@@ -33,6 +33,9 @@ MOST_FUSED = 200
 Layers: TypeAlias = list[tuple[Float[Array, "_ _"], Float[Array, " _"]]]
 """Weights and biases of the layers after the first."""
 
+SquareSums: TypeAlias = Callable[[Any], Float[Array, " features"]]
+"""`inputs -> sum of the squares of each feature`, where a rule knows a shorter way to it."""
+
 
 def check_hidden_sizes(hidden_sizes: Sequence[int]) -> None:
     """Raises ValueError where there is no hidden layer, or an empty one."""
@@ -69,6 +72,7 @@ def apply_network(
     features: Callable[[Any], list[Array]],
     inputs: Any,
     shared: Float[Array, " shared"],
+    square_sums: SquareSums | None = None,
 ) -> list[Array]:
     """The outputs for every parameter of one tensor, relu between layers, linear at the end.
 
@@ -80,6 +84,8 @@ def apply_network(
         features: `inputs -> features`, arrays that broadcast to the tensor's shape.
         inputs: A pytree of arrays.
         shared: What all parameters of the tensor share, not normalized.
+        square_sums: `inputs -> sum of the squares of each feature`, of a large tensor; None sums
+            them one by one, a pass over the tensor for each.
 
     Returns:
         The outputs, of the tensor's shape each.
@@ -91,7 +97,7 @@ def apply_network(
     rest = [(theta[f"weight_{i}"], theta[f"bias_{i}"]) for i in range(1, len(theta) // 2)]
     if math.prod(shape) < LEAST_FUSED or max(weight.size for weight in theta.values()) > MOST_FUSED:
         return stacked(per_feature, bias, rest, parts)
-    return fused(per_feature, bias, rest, features, inputs)
+    return fused(per_feature, bias, rest, features, inputs, square_sums)
 
 
 def stacked(
@@ -115,6 +121,7 @@ def fused(
     rest: Layers,
     features: Callable[[Any], list[Array]],
     inputs: Any,
+    square_sums: SquareSums | None,
 ) -> list[Array]:
     """The network as sums, which the compiler makes one pass over the parameters of.
 
@@ -122,7 +129,7 @@ def fused(
     """
     parts = features(inputs)
     # Summed apart but divided together: every division would be a kernel of its own.
-    sums = jnp.stack([jnp.sum(part**2) for part in parts])
+    sums = sums_of_squares(parts) if square_sums is None else square_sums(inputs)
     scales = inverse_root(sums / np.array([part.size for part in parts], np.float32))
     # To compute the features again costs less than to store them all. Without the barrier the
     # compiler finds both calls equal and stores them.
@@ -131,6 +138,11 @@ def fused(
     for weight, bias in rest:
         units = layer(weight, bias, [jax.nn.relu(unit) for unit in units])
     return units
+
+
+def sums_of_squares(parts: list[Array]) -> Float[Array, " features"]:
+    """The sum of the squares of each array."""
+    return jnp.stack([jnp.sum(part**2) for part in parts])
 
 
 def inverse_root(mean_square: Float[Array, " features"]) -> Float[Array, " features"]:
@@ -160,6 +172,7 @@ def timed_step(
     features: Callable[[Any], list[Array]],
     inputs: Any,
     step: Int[Array, ""],
+    square_sums: SquareSums | None = None,
 ) -> Array:
     """What a network that also sees the time adds to each parameter of a tensor.
 
@@ -168,6 +181,8 @@ def timed_step(
         features: `inputs -> features`, as in `apply_network`.
         inputs: A pytree of arrays.
         step: 0-based index of the step to come.
+        square_sums: As in `apply_network`.
     """
-    direction, magnitude = apply_network(theta, features, inputs, time_embedding(step))
+    time = time_embedding(step)
+    direction, magnitude = apply_network(theta, features, inputs, time, square_sums)
     return -STEP_SCALE * direction * jnp.exp(EXPONENT_SCALE * magnitude)
