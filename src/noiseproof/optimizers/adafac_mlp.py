@@ -99,13 +99,18 @@ def adafac_mlp(*, hidden_sizes: tuple[int, ...] = (4, 4)) -> LearnedOptimizer:
 
 def start(params: Params) -> FactoredState:
     """All averages zero."""
-    zeros = optax.tree.zeros_like(params)
+    zeros = optax.tree.zeros_like(as_vectors(params))
     return FactoredState(
         jnp.zeros((), jnp.int32),
         (zeros,) * len(MOMENTUM_DECAYS),
         (zeros,) * len(SECOND_MOMENT_DECAYS),
         tuple(start_factors(leaf) for leaf in jax.tree.leaves(params)),
     )
+
+
+def as_vectors(tensors: Params) -> Params:
+    """Every tensor as a vector."""
+    return jax.tree.map(jnp.ravel, tensors)
 
 
 def start_factors(tensor: Shaped[ArrayLike, "..."]) -> Factors:
@@ -126,14 +131,15 @@ def accumulate_state(theta: Theta, state: FactoredState, grads: Params) -> Facto
     momentum = learned_decays(MOMENTUM_DECAYS, theta["momentum_decays"])
     second = learned_decays(SECOND_MOMENT_DECAYS, theta["second_moment_decays"])
     factored = learned_decays(FACTORED_DECAYS, theta["factored_decays"])
+    vectors = as_vectors(grads)
     return FactoredState(
         state.step + 1,
         tuple(
-            accumulate_tree(average, grads, decay)
+            accumulate_tree(average, vectors, decay)
             for average, decay in zip(state.momenta, momentum, strict=True)
         ),
         tuple(
-            accumulate_squares(average, grads, decay)
+            accumulate_squares(average, vectors, decay)
             for average, decay in zip(state.second_moments, second, strict=True)
         ),
         tuple(
@@ -190,7 +196,8 @@ def features(inputs: tuple[Any, ...]) -> list[Array]:
         inputs: A tensor of params, its factors, its gradient, its momenta, its second moment.
     """
     param, factors, grad, *momenta, second_moment = inputs
-    inverse_root = jax.lax.rsqrt(second_moment + 1e-6)
+    inverse_root = jax.lax.rsqrt(second_moment + 1e-6).reshape(grad.shape)
+    momenta = [momentum.reshape(grad.shape) for momentum in momenta]
     # A vector has one kind of average, which stands for both.
     rows, columns = factors[0], factors[-1]
     grad_scales, momentum_scales = factored_scales(factors, grad.shape)
@@ -198,7 +205,7 @@ def features(inputs: tuple[Any, ...]) -> list[Array]:
         grad,
         param,
         *momenta,
-        second_moment,
+        second_moment.reshape(grad.shape),
         *(momentum * inverse_root for momentum in momenta),
         inverse_root,
         *(grad * scale for scale in grad_scales),
@@ -236,6 +243,7 @@ def square_sums(inputs: tuple[Any, ...]) -> Float[Array, " features"]:
     param, factors, grad, *momenta, second_moment = inputs
     if len(factors) == 1:
         return sums_of_squares(features(inputs))
+    momenta = [momentum.reshape(grad.shape) for momentum in momenta]
     row_scales, column_scales = (1.0 / part for part in squared_scales(factors, grad.shape))
     of_grad = scaled_square_sums(grad, row_scales, column_scales)
     of_momenta = jnp.stack(
@@ -244,7 +252,7 @@ def square_sums(inputs: tuple[Any, ...]) -> Float[Array, " features"]:
             for index, momentum in enumerate(momenta)
         ]
     )
-    inverse_root = jax.lax.rsqrt(second_moment + 1e-6)
+    inverse_root = jax.lax.rsqrt(second_moment + 1e-6).reshape(grad.shape)
     scaled_momenta = [momentum * inverse_root for momentum in momenta]
     of_others = sums_of_squares([param, second_moment, *scaled_momenta, inverse_root])
     of_factors = [
