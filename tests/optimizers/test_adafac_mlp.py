@@ -10,8 +10,10 @@ from noiseproof.optimizers import adafac_mlp
 from noiseproof.optimizers.adafac_mlp import (
     accumulate_state,
     factored_axes,
+    features,
     learned_decays,
     mean_squares,
+    square_sums,
     start,
 )
 
@@ -29,7 +31,7 @@ def test_a_second_moment_does_not_change_its_sign():
     params = {"bias": jnp.ones(2)}
     state = accumulate_state(theta, start(params), {"bias": jnp.array([3.0, 3.0])})
     state = accumulate_state(theta, state, {"bias": jnp.array([1.0, 0.0])})
-    np.testing.assert_allclose(state.second_moments[0]["bias"], [0.001 * np.e**8, 0.0], rtol=1e-4)
+    np.testing.assert_allclose(state.second_moments["bias"][0], [0.001 * np.e**8, 0.0], rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,17 @@ def test_the_factored_state_is_small():
     state = start({"weight": jnp.ones((100, 50))})
     assert [part.size for part in state.factors[0]] == [3 * 50, 3 * 100]
     assert optax.tree.size((state.momenta, state.second_moments)) == 4 * 5000
+
+
+@pytest.mark.parametrize("shape", [(8, 5), (5, 8), (6, 6), (3, 3, 2, 4), (3, 3, 5, 4), (7,)])
+def test_squares_are_summed_as_the_features_say(shape):
+    """The short way to the sums of a weight against the features themselves, one by one."""
+    theta = adafac_mlp().init(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    grads = {"tensor": jnp.array(rng.normal(size=shape), jnp.float32)}
+    state = accumulate_state(theta, start(grads), grads)
+    state = accumulate_state(theta, state, jax.tree.map(lambda leaf: 0.1 * leaf[::-1], grads))
+    averages = (state.momenta["tensor"], state.second_moments["tensor"])
+    inputs = (2.0 * grads["tensor"], state.factors[0], grads["tensor"], *averages)
+    expected = [np.sum(np.float64(part) ** 2) for block in features(inputs) for part in block]
+    np.testing.assert_allclose(square_sums(inputs), expected, rtol=1e-5)

@@ -12,6 +12,7 @@ from noiseproof.optimizers.network import (
     check_hidden_sizes,
     init_network,
     layer,
+    one_by_one,
     weighted_sum,
 )
 
@@ -44,7 +45,9 @@ def test_the_network_is_plain_matrix_products(hidden_sizes, repeats):
     assert 16 * 5 < MOST_FUSED < 60 * 5
     assert 20 < LEAST_FUSED < 20 * 200
     inputs = (jnp.tile(WHOLE, (repeats, 1)), jnp.tile(ROWS, (repeats, 1)), COLUMNS)
-    found = jax.jit(lambda inputs: jnp.stack(apply_network(theta, list, inputs, SHARED)))(inputs)
+    found = jax.jit(lambda inputs: jnp.stack(apply_network(theta, one_by_one, inputs, SHARED)))(
+        inputs
+    )
     np.testing.assert_allclose(found, plain(theta, inputs, SHARED), rtol=1e-4, atol=1e-5)
 
 
@@ -54,7 +57,7 @@ def test_the_network_can_be_differentiated():
 
     def total(shift):
         inputs = (WHOLE + shift, ROWS, COLUMNS)
-        return sum(part.sum() for part in apply_network(theta, list, inputs, SHARED))
+        return sum(part.sum() for part in apply_network(theta, one_by_one, inputs, SHARED))
 
     slope = (float(total(jnp.float32(0.5))) - float(total(jnp.float32(-0.5)))) / 1.0
     assert float(jax.grad(total)(jnp.float32(0.0))) == pytest.approx(slope, rel=0.05, abs=0.02)
@@ -62,7 +65,7 @@ def test_the_network_can_be_differentiated():
 
 def test_a_vanishing_feature_is_not_blown_up():
     theta = {"weight_0": jnp.ones((1, 1)), "bias_0": jnp.zeros(1)}
-    (found,) = apply_network(theta, list, (jnp.full(3, 1e-12),), jnp.zeros(0))
+    (found,) = apply_network(theta, one_by_one, (jnp.full(3, 1e-12),), jnp.zeros(0))
     np.testing.assert_allclose(found, 1e-12 * 1e-5**-0.5, rtol=1e-4)
 
 

@@ -27,7 +27,7 @@ def accumulate(
     return decay * average + (1.0 - decay) * value
 
 
-def accumulate_tree(average: Params, value: Params, decay: Shaped[Array, ""] | float) -> Params:
+def accumulate_tree(average: Params, value: Params, decay: Shaped[Array, "..."] | float) -> Params:
     """`accumulate` for every tensor of a classifier."""
     return jax.tree.map(lambda mean, new: accumulate(mean, new, decay), average, value)
 

@@ -17,7 +17,7 @@ import optax
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from noiseproof.optimizers.features import TIME_SCALES, accumulate_tree, check_params
-from noiseproof.optimizers.network import check_hidden_sizes, init_network, timed_step
+from noiseproof.optimizers.network import check_hidden_sizes, init_network, one_by_one, timed_step
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, Theta
 
 MOMENTUM_DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
@@ -61,7 +61,7 @@ def mlp(*, hidden_sizes: tuple[int, ...] = (32, 32)) -> LearnedOptimizer:
             )
 
             def change(*inputs: Array) -> Array:
-                return timed_step(theta["network"], list, inputs, state.step)
+                return timed_step(theta["network"], one_by_one, inputs, state.step)
 
             changes = jax.tree.map(change, updates, params, *momenta)
             return changes, MlpState(state.step + 1, momenta)

@@ -8,7 +8,7 @@ small tensor such a matrix costs nothing, and compiles in less time and memory.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -32,6 +32,9 @@ MOST_FUSED = 200
 
 Layers: TypeAlias = list[tuple[Float[Array, "_ _"], Float[Array, " _"]]]
 """Weights and biases of the layers after the first."""
+
+SquareSums: TypeAlias = Callable[[Any], Float[Array, " features"]]
+"""`inputs -> sum of the squares of each feature`, where a rule knows a shorter way to it."""
 
 
 def check_hidden_sizes(hidden_sizes: Sequence[int]) -> None:
@@ -69,6 +72,7 @@ def apply_network(
     features: Callable[[Any], list[Array]],
     inputs: Any,
     shared: Float[Array, " shared"],
+    square_sums: SquareSums | None = None,
 ) -> list[Array]:
     """The outputs for every parameter of one tensor, relu between layers, linear at the end.
 
@@ -80,29 +84,33 @@ def apply_network(
         features: `inputs -> features`, arrays that broadcast to the tensor's shape.
         inputs: A pytree of arrays.
         shared: What all parameters of the tensor share, not normalized.
+        square_sums: `inputs -> sum of the squares of each feature`, of a large tensor; None sums
+            them one by one, a pass over the tensor for each.
 
     Returns:
         The outputs, of the tensor's shape each.
     """
-    parts = features(inputs)
-    shape = jnp.broadcast_shapes(*(part.shape for part in parts))
-    per_feature, per_shared = jnp.split(theta["weight_0"], [len(parts)], axis=1)
+    blocks = features(inputs)
+    shape = jnp.broadcast_shapes(*(block.shape[1:] for block in blocks))
+    num_features = sum(len(block) for block in blocks)
+    per_feature, per_shared = jnp.split(theta["weight_0"], [num_features], axis=1)
     bias = theta["bias_0"] + per_shared @ shared
     rest = [(theta[f"weight_{i}"], theta[f"bias_{i}"]) for i in range(1, len(theta) // 2)]
     if math.prod(shape) < LEAST_FUSED or max(weight.size for weight in theta.values()) > MOST_FUSED:
-        return stacked(per_feature, bias, rest, parts)
-    return fused(per_feature, bias, rest, features, inputs)
+        return stacked(per_feature, bias, rest, blocks, shape)
+    return fused(per_feature, bias, rest, features, inputs, square_sums)
 
 
 def stacked(
     per_feature: Float[Array, "units features"],
     bias: Float[Array, " units"],
     rest: Layers,
-    parts: list[Array],
+    blocks: list[Array],
+    shape: tuple[int, ...],
 ) -> list[Array]:
     """The network as products of matrices, features × parameters."""
-    shape = jnp.broadcast_shapes(*(part.shape for part in parts))
-    units = jnp.stack([jnp.broadcast_to(part, shape).ravel() for part in parts])
+    whole = [jnp.broadcast_to(block, (len(block), *shape)) for block in blocks]
+    units = jnp.concatenate([block.reshape(len(block), -1) for block in whole])
     units = (per_feature * inverse_root(jnp.mean(units**2, axis=1))) @ units + bias[:, None]
     for weight, bias in rest:
         units = weight @ jax.nn.relu(units) + bias[:, None]
@@ -115,22 +123,36 @@ def fused(
     rest: Layers,
     features: Callable[[Any], list[Array]],
     inputs: Any,
+    square_sums: SquareSums | None,
 ) -> list[Array]:
     """The network as sums, which the compiler makes one pass over the parameters of.
 
     A feature of a row or of a column alone stays so until it is added to the others.
     """
-    parts = features(inputs)
+    blocks = features(inputs)
     # Summed apart but divided together: every division would be a kernel of its own.
-    sums = jnp.stack([jnp.sum(part**2) for part in parts])
-    scales = inverse_root(sums / np.array([part.size for part in parts], np.float32))
+    sums = sums_of_squares(blocks) if square_sums is None else square_sums(inputs)
+    sizes = [part.size for block in blocks for part in block]
+    scales = inverse_root(sums / np.array(sizes, np.float32))
     # To compute the features again costs less than to store them all. Without the barrier the
     # compiler finds both calls equal and stores them.
     scales, inputs = jax.lax.optimization_barrier((scales, inputs))
-    units = layer(per_feature * scales, bias, features(inputs))
+    units = layer(
+        per_feature * scales, bias, [part for block in features(inputs) for part in block]
+    )
     for weight, bias in rest:
         units = layer(weight, bias, [jax.nn.relu(unit) for unit in units])
     return units
+
+
+def one_by_one(parts: Iterable[Array]) -> list[Array]:
+    """Features as blocks of one each."""
+    return [part[None] for part in parts]
+
+
+def sums_of_squares(blocks: list[Array]) -> Float[Array, " features"]:
+    """The sum of the squares of each feature of all blocks."""
+    return jnp.concatenate([jnp.sum(block**2, axis=range(1, block.ndim)) for block in blocks])
 
 
 def inverse_root(mean_square: Float[Array, " features"]) -> Float[Array, " features"]:
@@ -160,6 +182,7 @@ def timed_step(
     features: Callable[[Any], list[Array]],
     inputs: Any,
     step: Int[Array, ""],
+    square_sums: SquareSums | None = None,
 ) -> Array:
     """What a network that also sees the time adds to each parameter of a tensor.
 
@@ -168,6 +191,8 @@ def timed_step(
         features: `inputs -> features`, as in `apply_network`.
         inputs: A pytree of arrays.
         step: 0-based index of the step to come.
+        square_sums: As in `apply_network`.
     """
-    direction, magnitude = apply_network(theta, features, inputs, time_embedding(step))
+    time = time_embedding(step)
+    direction, magnitude = apply_network(theta, features, inputs, time, square_sums)
     return -STEP_SCALE * direction * jnp.exp(EXPONENT_SCALE * magnitude)

@@ -18,7 +18,12 @@ import optax
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from noiseproof.optimizers.features import accumulate_tree, check_params
-from noiseproof.optimizers.network import apply_network, check_hidden_sizes, init_network
+from noiseproof.optimizers.network import (
+    apply_network,
+    check_hidden_sizes,
+    init_network,
+    one_by_one,
+)
 from noiseproof.optimizers.schedules import SCHEDULES, check_schedule
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, Theta
 
@@ -130,7 +135,7 @@ def features(inputs: tuple[Array, ...]) -> list[Array]:
     param, grad, *momenta, second_moment = inputs
     inverse_root = jax.lax.rsqrt(second_moment + 1e-6)
     scaled = [momentum * inverse_root for momentum in momenta]
-    return [param, grad, *momenta, *scaled, inverse_root]
+    return one_by_one([param, grad, *momenta, *scaled, inverse_root])
 
 
 def adam_direction(averages: tuple[Array, ...], step: Int[Array, ""]) -> Array:
