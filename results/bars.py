@@ -13,8 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from noiseproof.results import Comparison, Condition, Summary, accuracies, mean_interval
-from noiseproof.results import read_results, read_summary
+from noiseproof.results import (
+    Comparison,
+    Condition,
+    Summary,
+    accuracies,
+    mean_interval,
+    read_results,
+    read_summary,
+)
 
 FOLDER = Path(__file__).parent
 HEADER = (
@@ -76,6 +83,7 @@ def adam_comparisons(summary: Summary) -> list[Comparison]:
 
 
 def main() -> None:
+    """Prints the table."""
     lines = [line(path.parent) for path in sorted(FOLDER.rglob("summary.json"))]
     for cells in (HEADER, ["---"] * len(HEADER), *lines):
         print("|", " | ".join(cells), "|")
