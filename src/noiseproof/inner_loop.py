@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Scalar
 
 from noiseproof.types import Data, Params, Recipe, Task
 
@@ -68,7 +68,14 @@ def step(
     task: Task, recipe: Recipe, state: InnerState, data: Data, run_key: PRNGKeyArray
 ) -> tuple[InnerState, Scalar]:
     """One training step; returns the new state and the loss before it."""
-    batch_key, perturb_key, _ = step_keys(state.step, run_key)
+    return step_under(task, recipe, state, data, step_keys(state.step, run_key))
+
+
+def step_under(
+    task: Task, recipe: Recipe, state: InnerState, data: Data, keys: Key[Array, " 3"]
+) -> tuple[InnerState, Scalar]:
+    """`step` under keys that are known already."""
+    batch_key, perturb_key, _ = keys
 
     def loss_at(params: Params) -> Scalar:
         return training_loss(task, recipe, params, data, batch_key)
@@ -96,9 +103,16 @@ def training_loss(
     return task.regularized_loss(params, data, recipe.regularization, key)
 
 
-def step_keys(step: Int[Array, ""], run_key: PRNGKeyArray) -> tuple[PRNGKeyArray, ...]:
-    """The keys of a step: for the batch, for the recipe, for the meta-loss after it."""
-    return tuple(jax.random.split(jax.random.fold_in(run_key, step + 1), 3))
+def step_keys(step: Int[Array, ""], run_key: PRNGKeyArray) -> Key[Array, " 3"]:
+    """The keys of a step: for the batch, for the recipe, for the meta-loss before it."""
+    return jax.random.split(jax.random.fold_in(run_key, step + 1), 3)
+
+
+def stretch_keys(
+    first: Int[Array, ""], num_steps: int, run_key: PRNGKeyArray
+) -> Key[Array, "num_steps 3"]:
+    """The keys of several steps at once, which costs little more than those of one."""
+    return jax.vmap(step_keys, in_axes=(0, None))(first + jnp.arange(num_steps), run_key)
 
 
 def advance(
@@ -110,18 +124,35 @@ def advance(
     run_key: PRNGKeyArray,
 ) -> tuple[InnerState, Float[Array, " num_steps"]]:
     """`num_steps` training steps and their losses."""
+    return advance_under(task, recipe, state, data, stretch_keys(state.step, num_steps, run_key))
 
-    def one_step(state: InnerState, _: None) -> tuple[InnerState, Scalar]:
-        return step(task, recipe, state, data, run_key)
 
-    return jax.lax.scan(one_step, state, None, length=num_steps)
+def advance_under(
+    task: Task,
+    recipe: Recipe,
+    state: InnerState,
+    data: Data,
+    keys: Key[Array, "num_steps 3"],
+) -> tuple[InnerState, Float[Array, " num_steps"]]:
+    """`advance` under keys that are known already."""
+
+    def one_step(state: InnerState, keys: Key[Array, " 3"]) -> tuple[InnerState, Scalar]:
+        return step_under(task, recipe, state, data, keys)
+
+    return jax.lax.scan(one_step, state, keys)
 
 
 def meta_loss(
     task: Task, recipe: Recipe, state: InnerState, data: Data, run_key: PRNGKeyArray
 ) -> Scalar:
     """The meta-loss of the recipe's answer after the last step taken."""
-    _, _, outer_key = step_keys(state.step, run_key)
+    return meta_loss_under(task, recipe, state, data, step_keys(state.step, run_key)[2])
+
+
+def meta_loss_under(
+    task: Task, recipe: Recipe, state: InnerState, data: Data, outer_key: PRNGKeyArray
+) -> Scalar:
+    """`meta_loss` under a key that is known already."""
     return task.meta_loss(recipe.answer(state.params, state.optimizer_state), data, outer_key)
 
 

@@ -142,17 +142,25 @@ def unroll(
     num_losses = objective.num_steps // interval
     num_counted = num_losses - first_counted // interval
 
+    # Drawn for all steps at once, outside the loop; a loss has a key of the step that follows.
+    keys = inner_loop.stretch_keys(state.step, num_steps + 1, run_key)
+    own_keys = keys[:-1].reshape(-1, interval, keys.shape[1])
+    outer_keys = keys[interval::interval, 2]
+
     # Backpropagation keeps the states between intervals and goes through each interval again.
     @partial(jax.checkpoint, prevent_cse=False)
-    def one_interval(state: InnerState, _: None) -> tuple[InnerState, Losses]:
-        state, losses = inner_loop.advance(task, recipe, state, data, interval, run_key)
-        loss = inner_loop.meta_loss(task, recipe, state, data, run_key)
+    def one_interval(
+        state: InnerState, keys: tuple[Key[Array, "interval 3"], PRNGKeyArray]
+    ) -> tuple[InnerState, Losses]:
+        own, outer = keys
+        state, losses = inner_loop.advance_under(task, recipe, state, data, own)
+        loss = inner_loop.meta_loss_under(task, recipe, state, data, outer)
         weight = jnp.where(state.step > first_counted, num_losses / num_counted, 0.0)
         clipped = jnp.minimum(loss, objective.max_loss)
         finite = jnp.isfinite(losses).all() & jnp.isfinite(loss)
         return state, Losses(weight * clipped, weight, finite)
 
-    state, losses = jax.lax.scan(one_interval, state, length=num_steps // interval)
+    state, losses = jax.lax.scan(one_interval, state, (own_keys, outer_keys))
     return state, losses._replace(finite=losses.finite.all())
 
 
