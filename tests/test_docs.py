@@ -215,3 +215,10 @@ def test_every_room_has_a_row_and_every_file_in_it_is_there() -> None:
     for room, row in rows.items():
         for file in re.findall(r"`(\w+\.(?:py|html))`", row):
             assert (PACKAGE / room / file).is_file(), (room, file)
+
+
+def test_the_table_of_results_is_that_of_its_records(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "results" / "bars.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) > 2
+    assert printed in (ROOT / "results" / "README.md").read_text("utf-8")
