@@ -212,7 +212,8 @@ def test_the_card_says_what_theta_is(tiny_run: Path) -> None:
     assert card["meta_trained_on"] == "gaussian_noise std 0.5 (65% clean)"
     assert card["num_steps"] == 20
     assert card["license"] == "Apache-2.0"
-    assert len(card["results"]) == 9
+    assert set(card["results"]) == {"structured initial", "adam", "adamw"}
+    assert card["results"]["adam"]["n"] == 3
     assert card["meta_training"]["outer_steps"] == 4
     assert set(theta) == {"step", "orthogonal", "decay", "bands", "mean"}
 

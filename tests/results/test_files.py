@@ -1,3 +1,4 @@
+import gzip
 import json
 import math
 from pathlib import Path
@@ -19,6 +20,7 @@ from noiseproof.results import (
     Summary,
     append_ledger,
     append_metrics,
+    has_record,
     read_curves,
     read_ledger,
     read_metrics,
@@ -350,3 +352,18 @@ def test_records_of_before_a_field_came_can_be_read(tmp_path: Path) -> None:
     summary["held_out_improved"]["adam"] = {"count": 4, "of": 5, "significant": 3}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     assert read_summary(tmp_path / "summary.json") == SUMMARY
+
+
+def test_a_record_may_be_gzipped_but_not_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    write_results(path, [ROW])
+    packed = tmp_path / "results.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert has_record(path)
+    assert read_results(path) == [ROW]
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"results.csv.gz must be a whole gzip file"):
+        read_results(path)
+    packed.unlink()
+    assert not has_record(path)

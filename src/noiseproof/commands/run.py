@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,7 +12,6 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from noiseproof import results
 from noiseproof.checkpoint import save_theta
 from noiseproof.commands.compare import check_comparison, device_words, run_comparison
 from noiseproof.commands.conditions import check_conditions
@@ -26,7 +25,7 @@ from noiseproof.configs import Config, as_dict
 from noiseproof.data import image_shape
 from noiseproof.metatrain.devices import first_alone, here, is_first_process, leave
 from noiseproof.metatrain.outer_loop import OuterState, Plan, check_plan, meta_train
-from noiseproof.results import MetaTraining, Summary, collect_provenance
+from noiseproof.results import Improvement, MetaTraining, Summary, collect_provenance
 
 LIMITS = (
     "Meta-trained on small tasks: on other data sets, classifiers, run lengths and batch sizes "
@@ -95,7 +94,7 @@ def run(
         theta, initial = map(trained.unflatten, here((state.best_theta, state.initial_theta)))
         made = Comparison(preset, config, seed, theta, initial, cost)
         if is_first_process():
-            save_theta(place, made.theta, card(made, problem, []))
+            save_theta(place, made.theta, card(made, problem, {}))
         return made
 
     comparison = learn(config, problem, trained[0], folder)
@@ -110,7 +109,7 @@ def run(
     if not is_first_process():
         return None
     summary = run_comparison(comparison, problem, folder, console)
-    save_theta(folder, comparison.theta, card(comparison, problem, summary.comparisons))
+    save_theta(folder, comparison.theta, card(comparison, problem, summary.held_out_improved))
     console.print(f"records and report in {folder}", soft_wrap=True)
     return summary
 
@@ -158,7 +157,7 @@ def cost(state: OuterState, num_inner_steps: int) -> MetaTraining:
 
 
 def card(
-    comparison: Comparison, problem: Problem, comparisons: Sequence[results.Comparison]
+    comparison: Comparison, problem: Problem, improved: Mapping[str, Improvement]
 ) -> dict[str, Any]:
     """What is published beside theta: what it is, what it was trained on, what it reached."""
     config = comparison.config
@@ -181,7 +180,7 @@ def card(
         },
         "tasks": as_dict(config)["tasks"],
         "num_steps": config.inner.num_steps,
-        "results": [comparison._asdict() for comparison in comparisons],
+        "results": {rival: made._asdict() for rival, made in improved.items()},
         "meta_training": comparison.meta_training._asdict(),
         "license": "Apache-2.0",
         "limits": LIMITS,

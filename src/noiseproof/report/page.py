@@ -36,6 +36,7 @@ from noiseproof.results import (
     MetricsLine,
     ResultRow,
     Summary,
+    has_record,
     read_curves,
     read_metrics,
     read_results,
@@ -113,7 +114,7 @@ def write_figure(folder: Path, path: Path) -> Path:
 
 def read_records(folder: Path) -> Records:
     """Read the records in a folder; errors as in `write_report`."""
-    missing = [name for name in ("results.csv", "summary.json") if not (folder / name).is_file()]
+    missing = [name for name in ("results.csv", "summary.json") if not has_record(folder / name)]
     if missing:
         raise ValueError(
             f"{folder} must hold results.csv and summary.json, {' and '.join(missing)} is missing."
@@ -125,8 +126,8 @@ def read_records(folder: Path) -> Records:
     return Records(
         rows,
         read_summary(folder / "summary.json"),
-        read_metrics(metrics) if metrics.is_file() else [],
-        read_curves(curves) if curves.is_file() else [],
+        read_metrics(metrics) if has_record(metrics) else [],
+        read_curves(curves) if has_record(curves) else [],
     )
 
 

@@ -1,10 +1,12 @@
 """The files of a record folder, written whole or not at all, read with every cell checked."""
 
 import csv
+import gzip
 import io
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -202,8 +204,27 @@ def _whole_lines(path: Path) -> list[str]:
     return text.split("\n")[:-1]
 
 
+def has_record(path: Path) -> bool:
+    """Whether there is such a file, or a gzipped one in its place."""
+    return path.is_file() or gzipped(path).is_file()
+
+
+def gzipped(path: Path) -> Path:
+    """Where a record lies that is gzipped: `results.csv.gz` for `results.csv`."""
+    return path.with_name(f"{path.name}.gz")
+
+
+def _read_bytes(path: Path) -> bytes:
+    if path.exists() or not gzipped(path).is_file():
+        return path.read_bytes()
+    try:
+        return gzip.decompress(gzipped(path).read_bytes())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{gzipped(path)} must be a whole gzip file: {error}.") from None
+
+
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return _read_bytes(path).decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: must be UTF-8 text, byte {error.start} is not.") from None
