@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.extend
 import numpy as np
 import pytest
 

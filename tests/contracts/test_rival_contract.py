@@ -16,7 +16,7 @@ from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.meta_losses import Component, clean
 from noiseproof.types import Batch, Recipe
 
-NUM_STEPS = 40
+NUM_STEPS = 120
 SHAPE = (4, 4, 1)
 MODEL = mlp(image_shape=SHAPE, num_classes=2, hidden_sizes=(8,))
 LAYOUT = layout_of(jax.eval_shape(MODEL.init, jax.random.key(0)), SHAPE)
