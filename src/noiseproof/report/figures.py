@@ -289,11 +289,17 @@ def _line(
     )
 
 
+LONGEST_OF_THREE = 18
+"""Letters of a name, of which three stand beside each other in a legend."""
+
+
 def _legend(axes: Axes) -> None:
+    longest = max(map(len, axes.get_legend_handles_labels()[1]), default=0)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
-        ncols=3,
+        # Three long names do not fit beside each other.
+        ncols=3 if longest <= LONGEST_OF_THREE else 2,
         fontsize=8.5,
         columnspacing=1.2,
     )
