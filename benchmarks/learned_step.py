@@ -18,7 +18,7 @@ import optax
 
 from noiseproof import inner_loop
 from noiseproof.metatrain.antithetic import recipe_of
-from noiseproof.metatrain.outer_loop import WIDE_VECTORS
+from noiseproof.metatrain.compiling import WIDE_VECTORS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.image_classification import TaskData
 from noiseproof.types import Recipe, Theta

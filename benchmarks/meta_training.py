@@ -39,6 +39,7 @@ from noiseproof import inner_loop
 from noiseproof.inner_loop import InnerState
 from noiseproof.metatrain import Objective, pes
 from noiseproof.metatrain.antithetic import recipe_of, start_run
+from noiseproof.metatrain.compiling import compile_ahead
 from noiseproof.metatrain.outer_loop import Plan, build_steps
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.image_classification import TaskData
@@ -69,11 +70,12 @@ class Started(NamedTuple):
 
 
 def start(objective: Objective, data: TaskData, num_pairs: int, truncation: int) -> Started:
-    """Meta-training by PES before its first outer step."""
+    """Meta-training by PES before its first outer step, which is compiled."""
     estimator = pes(objective, truncation=truncation, num_pairs=num_pairs, std=0.01)
     steps = build_steps(objective, estimator, Plan(num_outer_steps=10**6, learning_rate=1e-4))
     key = jax.random.key(0)
     state = jax.block_until_ready(steps.start(data, key, key))
+    compile_ahead(steps.advance, state, data, key)
     return Started(steps.advance, state, data, key, estimator.num_inner_steps)
 
 

@@ -19,16 +19,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 from noiseproof import inner_loop
 from noiseproof.checkpoint import load_state, save_state
 from noiseproof.metatrain.antithetic import Objective, recipe_of
+from noiseproof.metatrain.compiling import WIDE_VECTORS, compile_ahead
 from noiseproof.metatrain.devices import agree, everywhere, is_first_process, over_runs
 from noiseproof.results import MetricsLine, append_metrics, truncate_metrics
 from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
 
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS_FOLDER = "checkpoints"
-
-WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
-"""XLA uses half the width of the registers of a CPU with AVX-512 unless asked; with it a learned
-step took a tenth less time. No other machine takes notice."""
 
 
 class OuterState(NamedTuple):
@@ -233,6 +230,7 @@ def meta_train(
         folder.mkdir(parents=True, exist_ok=True)
         truncate_metrics(folder / METRICS_FILE, int(state.outer_step))
     began = time.monotonic() - float(state.seconds)
+    compile_ahead(steps.advance, state, data, steps_key)
     for step in range(int(state.outer_step) + 1, plan.num_outer_steps + 1):
         state, found, norm = steps.advance(state, data, steps_key)
         loss = None
