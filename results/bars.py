@@ -2,10 +2,11 @@
 
     python results/bars.py
 
-Counted are the named corruptions outside the noise family that no rule was developed on, each by
-its mean over severities, whether held out or kin of what the outer loss showed; of the experiments
-on one noise scale, all six scales. Differences are in points of accuracy, the learned optimizer
-less a rival, with half of the 95% interval, paired by seed.
+Counted are, each by its mean over severities, of `spectral` the named corruptions outside the noise
+family that no rule was developed on, whether held out or kin of what the outer loss showed; of
+`families` those that the fold holds out; of the experiments on one noise scale, all six scales.
+Differences are in points of accuracy, the learned optimizer less a rival, with half of the 95%
+interval, paired by seed.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ def counted(condition: Condition | Comparison, experiment: str) -> bool:
     if experiment == "gaussian":
         return bool(condition.strength)
     named = condition.severity is None and condition.strength is None
+    if experiment == "families":
+        return named and condition.role == "held_out"
     return named and condition.family != "noise" and condition.role in ("held_out", "kin")
 
 
