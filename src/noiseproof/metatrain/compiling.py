@@ -10,6 +10,12 @@ WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
 """XLA uses half the width of the registers of a CPU with AVX-512 unless asked; with it a learned
 step took a tenth less time. No other machine takes notice."""
 
+RUN_OFTEN = {**WIDE_VECTORS, "xla_cpu_parallel_codegen_split_count": 1}
+"""For an outer step: not cut into parts that a CPU compiles side by side, which takes memory."""
+
+RUN_ONCE = {"xla_cpu_use_fusion_emitters": False}
+"""For what runs once: the newer kernels of a CPU are faster, and take more memory to compile."""
+
 
 def compile_ahead(program: Wrapped, *args: Any) -> None:
     """Compiles a program for arguments before it is called with them, which then compiles nothing.
