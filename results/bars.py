@@ -9,8 +9,9 @@ Differences are in points of accuracy, the learned optimizer less a rival, with 
 interval, paired by seed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,8 +26,12 @@ from noiseproof.results import (
 )
 
 FOLDER = Path(__file__).parent
+Table: TypeAlias = Mapping[str, Mapping[int, float]]
+"""The accuracies on one condition, by optimizer and seed."""
+
 HEADER = (
-    *("record", "clean, against Adam", "better than Adam on", "significantly", "against Adam"),
+    *("record", "clean, against Adam", "better than Adam on", "significantly", "accuracy"),
+    "against Adam",
     *("AdamW", "itself before", "on clean images", "the strongest rival"),
 )
 
@@ -41,37 +46,44 @@ def counted(condition: Condition | Comparison, experiment: str) -> bool:
     return named and condition.family != "noise" and condition.role in ("held_out", "kin")
 
 
-def line(folder: Path) -> list[str]:
-    """The cells of one record."""
-    summary = read_summary(folder / "summary.json")
-    by_condition = accuracies(read_results(folder / "results.csv"))
-    kinds = {made.name: made.kind for made in summary.optimizers}
+def line(name: str, folders: Sequence[Path]) -> list[str]:
+    """The cells of one record, or of several folds together, each corruption from one of them."""
+    summaries = [read_summary(folder / "summary.json") for folder in folders]
+    records = [accuracies(read_results(folder / "results.csv")) for folder in folders]
+    experiment = summaries[0].experiment
+    kinds = {made.name: made.kind for made in summaries[0].optimizers}
     (learned,) = (name for name, kind in kinds.items() if kind == "learned")
-    clean = [each for each in by_condition if each.role == "clean"]
-    core = [each for each in by_condition if counted(each, summary.experiment)]
+    tables = [item for record in records for item in record.items()]
+    clean = [table for condition, table in tables if condition.role == "clean"]
+    core = [table for condition, table in tables if counted(condition, experiment)]
 
-    def against(rival: str, conditions: Sequence[Condition]) -> str:
-        tables = [by_condition[each] for each in conditions]
+    def against(rival: str, tables: Sequence[Table]) -> str:
         seeds = sorted(tables[0][learned])
         gains = [[one[learned][seed] - one[rival][seed] for one in tables] for seed in seeds]
         found = mean_interval(100 * np.array(gains).mean(axis=1))
         return f"{found.mean:+.1f} ± {found.high - found.mean:.1f}"
 
     def mean(name: str) -> float:
-        return float(np.mean([list(by_condition[each][name].values()) for each in core]))
+        return float(np.mean([list(table[name].values()) for table in core]))
 
     def first(kind: str) -> str:
         names = [name for name in kinds if kinds[name] == kind]
         return against(names[0], core) if names else "–"
 
-    adam = [made for made in adam_comparisons(summary) if counted(made, summary.experiment)]
+    adam = [
+        made
+        for summary in summaries
+        for made in adam_comparisons(summary)
+        if counted(made, experiment)
+    ]
     better = [made for made in adam if made.difference > 0]
     strongest = max((name for name in kinds if kinds[name] == "hand"), key=mean)
     return [
-        folder.relative_to(FOLDER).as_posix(),
+        name,
         against("adam", clean),
         f"{len(better)} of {len(adam)}",
         str(sum(made.p_holm < 0.05 for made in better)),
+        f"{100 * mean(learned):.1f}",
         against("adam", core),
         against("adamw", core),
         first("initial"),
@@ -87,7 +99,10 @@ def adam_comparisons(summary: Summary) -> list[Comparison]:
 
 def main() -> None:
     """Prints the table."""
-    lines = [line(path.parent) for path in sorted(FOLDER.rglob("summary.json"))]
+    folders = sorted(path.parent for path in FOLDER.rglob("summary.json"))
+    lines = [line(folder.relative_to(FOLDER).as_posix(), [folder]) for folder in folders]
+    for preset in sorted({folder.parent for folder in folders if folder.name.startswith("fold-")}):
+        lines.append(line(f"{preset.name}, all folds", sorted(preset.glob("fold-*"))))
     for cells in (HEADER, ["---"] * len(HEADER), *lines):
         print("|", " | ".join(cells), "|")
 
