@@ -29,6 +29,9 @@ Settings = Annotated[
     list[str],
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Lay a setting over the preset's."),
 ]
+NO_SETTINGS: list[str] = []
+"""The default; typer wants a list and never changes it."""
+
 Seed = Annotated[int, typer.Option(help="Fixes meta-training, tuning and inner runs.", min=0)]
 DataDir = Annotated[
     Path | None,
@@ -72,7 +75,7 @@ def options(
 def run(
     preset: Annotated[str, typer.Argument(help="See `noiseproof list presets`.")],
     out: Annotated[Path, typer.Option(help="Folder for records, theta and report.")],
-    settings: Settings = [],  # noqa: B006 -- typer wants a list and never changes it
+    settings: Settings = NO_SETTINGS,
     seed: Seed = 0,
     resume: Resume = False,
     tuned: Annotated[
@@ -105,7 +108,7 @@ def run(
 @app.command()
 def plan(
     preset: Annotated[str, typer.Argument(help="See `noiseproof list presets`.")],
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = NO_SETTINGS,
     data_dir: DataDir = None,
     data: DataFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -122,7 +125,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder, replaced if a demo made it.")] = Path(
         "runs/demo"
     ),
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = NO_SETTINGS,
     seed: Seed = 0,
     resume: Resume = False,
 ) -> None:
@@ -140,7 +143,7 @@ def train(
     out: Annotated[Path, typer.Option(help="File for the weights, .safetensors.")],
     dataset: Name = "",
     steps: Annotated[int, typer.Option(help="Length of the run.", min=1)] = 1000,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = NO_SETTINGS,
     seed: Seed = 0,
     data_dir: DataDir = None,
     data: DataFile = None,
@@ -158,7 +161,7 @@ def train(
 def evaluate(
     optimizer: Annotated[str, typer.Argument(help="A shipped name, or the folder of a run.")],
     out: Annotated[Path, typer.Option(help="Folder for records and report.")],
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = NO_SETTINGS,
     seed: Seed = 0,
     data_dir: DataDir = None,
     data: DataFile = None,
@@ -303,8 +306,9 @@ def exit_code(arguments: Sequence[str]) -> int:
         return 130
     except Exception as error:
         # What typer raises for a wrong option or argument; its class differs between versions.
-        if hasattr(error, "format_message"):
-            return _complain(error.format_message(), 2)  # pyright: ignore[reportAttributeAccessIssue]
+        message = getattr(error, "format_message", None)
+        if message is not None:
+            return _complain(message(), 2)
         if type(error).__name__ == "Abort":
             return 130
         raise

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,8 +79,7 @@ def kill_at(words: list[str], folder: Path, line: int, delay: float, *, writing:
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    reached: Callable[[], bool] = lambda: num_lines(folder) >= line  # noqa: E731
-    while not reached() and process.poll() is None and time.monotonic() < deadline:
+    while num_lines(folder) < line and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     while writing and not is_writing(folder, began) and process.poll() is None:
         time.sleep(0.0005)

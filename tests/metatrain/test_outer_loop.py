@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -90,10 +89,11 @@ def test_a_stopped_and_resumed_run_ends_bit_for_bit_the_same(tmp_path: Path) -> 
     assert len(lines_of(tmp_path / "parts")) == 21
     parts = run(tmp_path / "parts", resume=True)
     assert same(whole, parts)
-    keep: Callable[[dict], dict] = lambda line: {**line, "seconds": 0}  # noqa: E731
-    assert list(map(keep, lines_of(tmp_path / "parts"))) == list(
-        map(keep, lines_of(tmp_path / "whole"))
+    found, expected = (
+        [{**line, "seconds": 0} for line in lines_of(tmp_path / name)]
+        for name in ("parts", "whole")
     )
+    assert found == expected
 
 
 def test_lines_after_the_last_checkpoint_are_cut_off_at_a_resume(tmp_path: Path) -> None:

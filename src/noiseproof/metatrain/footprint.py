@@ -107,8 +107,7 @@ def stored_bytes(program: Jaxpr) -> Iterator[int]:
         for one in inner:
             yield from stored_bytes(one)
         if not inner and equation.primitive.name in STORED:
-            shapes = [variable.aval for variable in equation.outvars]
-            yield sum(shape.size * item_bytes(shape.dtype) for shape in shapes)  # pyright: ignore
+            yield num_bytes([variable.aval for variable in equation.outvars])
 
 
 def inner_programs(equation: JaxprEqn) -> Iterator[Jaxpr]:
