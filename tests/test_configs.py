@@ -43,6 +43,7 @@ def test_another_name_drops_what_belonged_to_the_old_one() -> None:
     config = load_preset("gaussian-fashion-mlp", settings)
     assert config.model.options == {"channels": [8]}
     assert config.data.image_size == 0
+    assert config.data.standardize  # which goes with no data set
     same = load_preset("gaussian-fashion-mlp", ["model.name=mlp", "estimator.name=pes"])
     assert same.model.options == {"hidden_sizes": [32]}
     assert same.estimator.truncation == 50

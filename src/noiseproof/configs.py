@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-NAMED = (["data"], ["model"], ["rule"])
-"""Sections whose other values belong to the one that is named."""
+OF_THE_NAMED = {"data": "image_size", "model": "options", "rule": "options"}
+"""What belongs to the one that a section names, and goes with it."""
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,7 @@ def lay_over(values: dict[str, Any], above: Mapping[str, Any]) -> None:
 def apply_setting(values: dict[str, Any], setting: str) -> None:
     """Lays one `section.key=value` over nested values; the value is TOML, or else a bare text.
 
-    Another name of a `NAMED` section drops the section's other values, which were the old one's.
+    Another name of a section drops what in it was the old one's (`OF_THE_NAMED`).
     """
     place, equals, text = setting.partition("=")
     *sections, key = place.strip().split(".")
@@ -336,8 +336,8 @@ def apply_setting(values: dict[str, Any], setting: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    if key == "name" and sections in NAMED and value != values.get(key):
-        values.clear()
+    if key == "name" and value != values.get(key):
+        values.pop(OF_THE_NAMED.get(".".join(sections), ""), None)
     values[key] = value
 
 
