@@ -64,7 +64,7 @@ class OuterConfig:
         clip: Whether noisy pixels are clipped to [0, 1].
         clean_weight: Share of clean images in the loss, 0 to 1.
         warp_weight: Share of smoothly warped images, 0 to 1.
-        warp_std: Standard deviation of their displacements, as a share of the image side.
+        warp_std: Greatest standard deviation of their displacements, as a share of the image side.
         balance: A key of `tasks.meta_losses.BALANCES`: how components become one loss.
         references: Loss that each component's is taken relative to, by its name; for none or all.
         batch_size: Images of one evaluation.
@@ -83,7 +83,7 @@ class OuterConfig:
     clip: bool = False
     clean_weight: float = 0.0
     warp_weight: float = 0.0
-    warp_std: float = 0.05
+    warp_std: float = 0.1
     balance: str = "mean"
     references: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 64

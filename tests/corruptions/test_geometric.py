@@ -96,22 +96,25 @@ def test_elastic_displacements_are_smooth_fields_of_their_strength():
     assert steps < 0.5 * np.abs(shift).mean()
 
 
-def test_a_random_warp_moves_by_its_std_and_smoothly():
+def test_random_warps_are_smooth_and_of_every_scale_up_to_the_greatest():
     """A ramp tells how far each pixel was moved down; the field's variance is known on average.
 
     A steep field is mostly one number, so that the square of an image has a relative variance of
-    2 at most. Pixels that were moved beyond the border see black and are left out by the middle.
+    2 at most, 4.4 where its scale is drawn evenly from 0: its mean square is then a third of the
+    greatest scale's. Pixels that were moved beyond the border see black: only the middle counts.
     """
     ramp = jnp.broadcast_to(jnp.arange(32.0)[:, None, None] + 1.0, (32, 32, 1))
-    transform = geometric.random_warp(exponents=(2.0, 3.0), std=1 / 32)
+    transform = geometric.random_warp(exponents=(2.0, 3.0), max_std=np.sqrt(3) / 32)
     warped = jax.vmap(lambda key: transform(ramp, key))(jax.random.split(KEY, 200))
     moved = np.asarray(warped - ramp)[:, 8:24, 8:24, 0]
-    assert abs((moved**2).mean() - 1.0) < 4 * np.sqrt(2 / 200)
+    squares = (moved**2).mean(axis=(1, 2))
+    assert abs(squares.mean() - 1.0) < 4 * np.sqrt(4.4 / 200)
+    assert np.quantile(squares, 0.1) < 0.05  # 0.1 if all were of one scale
     assert (np.diff(moved, axis=1) ** 2).mean() < 0.1
 
 
 def test_warps_need_ranges_in_order():
     with pytest.raises(ValueError, match=r"exponents must rise from 0 or more, got 3.0 to 2.0"):
-        geometric.random_warp(exponents=(3.0, 2.0), std=0.1)
-    with pytest.raises(ValueError, match=r"std must not be negative, got -0.1"):
-        geometric.random_warp(exponents=(2.0, 3.0), std=-0.1)
+        geometric.random_warp(exponents=(3.0, 2.0), max_std=0.1)
+    with pytest.raises(ValueError, match=r"max_std must not be negative, got -0.1"):
+        geometric.random_warp(exponents=(2.0, 3.0), max_std=-0.1)

@@ -31,7 +31,7 @@ SPECTRAL = spectral(
     clip=False,
     clean_weight=0.25,
     warp_weight=0.0,
-    warp_std=0.05,
+    warp_std=0.1,
 )
 SPLIT = Batch(
     np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8),

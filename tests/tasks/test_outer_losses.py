@@ -26,7 +26,7 @@ SPECTRAL = {
     "clip": False,
     "clean_weight": 0.25,
     "warp_weight": 0.0,
-    "warp_std": 0.05,
+    "warp_std": 0.1,
 }
 GREY = jnp.full((16, 16, 1), 0.5)
 
@@ -142,7 +142,7 @@ def test_losses_are_relative_to_references():
         ({"warp_weight": 0.9}, "must add up to at most 1, got 1.15"),
         ({"std_low": 0.3}, "stds must rise from 0 or more, got 0.3 to 0.2"),
         ({"exponent_low": -1.0}, "exponents must rise from 0 or more, got -1"),
-        ({"warp_std": -1.0}, "std must not be negative, got -1"),
+        ({"warp_std": -1.0}, "max_std must not be negative, got -1"),
     ],
 )
 def test_bad_spectra_are_named(changed, message):

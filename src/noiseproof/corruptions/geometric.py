@@ -57,28 +57,31 @@ def deform(
     return sample(turned, rows + shifts[0], columns + shifts[1], "symmetric")
 
 
-def random_warp(*, exponents: tuple[float, float], std: float) -> ImageTransform:
+def random_warp(*, exponents: tuple[float, float], max_std: float) -> ImageTransform:
     """Moves every pixel by a smooth random field: from ripples to mere translations.
 
-    The displacements are Gaussian fields of the amplitude spectrum frequency^-exponent.
+    The displacements are Gaussian fields of the amplitude spectrum frequency^-exponent. Every image
+    draws its own exponent and scale, evenly.
 
     Args:
-        exponents: Least and greatest exponent, of which every image draws its own, evenly.
-        std: Standard deviation of a displacement along one axis, as a share of the image side.
+        exponents: Least and greatest exponent.
+        max_std: Greatest standard deviation of a displacement along one axis, as a share of the
+            image side; the least is 0.
 
     Raises:
-        ValueError: The range of exponents is not in order, or `std` is negative.
+        ValueError: The range of exponents is not in order, or `max_std` is negative.
     """
     low, high = exponents
     if not 0 <= low <= high:
         raise ValueError(f"exponents must rise from 0 or more, got {low} to {high}.")
-    if not std >= 0:
-        raise ValueError(f"std must not be negative, got {std}.")
+    if not max_std >= 0:
+        raise ValueError(f"max_std must not be negative, got {max_std}.")
 
     def transform(image: Image, key: PRNGKeyArray) -> Image:
         height, width, _ = image.shape
-        exponent_key, *keys = jax.random.split(key, 3)
-        exponent = jax.random.uniform(exponent_key, minval=low, maxval=high)
+        draw_key, *keys = jax.random.split(key, 3)
+        lows, highs = jnp.array(((low, high), (0.0, max_std))).T
+        exponent, std = jax.random.uniform(draw_key, (2,), minval=lows, maxval=highs)
         size = std * max(height, width)
         down, right = (size * spectral_field(exponent, height, width, one) for one in keys)
         rows, columns = jnp.mgrid[:height, :width]

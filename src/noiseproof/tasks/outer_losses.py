@@ -83,7 +83,8 @@ def spectral(
         clip: Whether noisy pixels are clipped to [0, 1].
         clean_weight: Share of clean images, 0 to 1.
         warp_weight: Share of smoothly warped images, 0 to 1.
-        warp_std: Standard deviation of their displacements, as a share of the image side.
+        warp_std: Greatest standard deviation of their displacements, as a share of the image side;
+            the least is 0.
 
     Raises:
         ValueError: There is no band, a range is not in order, or a share is out of range.
@@ -100,7 +101,8 @@ def spectral(
         )
         for low, high in pairwise(edges)
     ]
-    warped = Component(1.0, random_warp(exponents=WARP_EXPONENTS, std=warp_std), "smooth_warp")
+    warp = random_warp(exponents=WARP_EXPONENTS, max_std=warp_std)
+    warped = Component(1.0, warp, "smooth_warp")
     words = (
         f"spectral_noise exponent {exponent_low:g} to {exponent_high:g} "
         f"std {std_low:g} to {std_high:g}"
