@@ -18,7 +18,7 @@ import optax
 
 from noiseproof import inner_loop
 from noiseproof.metatrain.antithetic import recipe_of
-from noiseproof.metatrain.compiling import WIDE_VECTORS
+from noiseproof.metatrain.compiling import WIDE_VECTORS, known
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.image_classification import TaskData
 from noiseproof.types import Recipe, Theta
@@ -38,7 +38,7 @@ def training(problem: Problem, rule: str, data: TaskData, num_steps: int) -> Tim
         recipe = Recipe(optax.adam(1e-3)) if is_adam else recipe_of(objective, theta)
         return inner_loop.train(objective.task, recipe, data, num_steps, key).losses
 
-    run = jax.jit(train, compiler_options=WIDE_VECTORS)
+    run = jax.jit(train, compiler_options=known(WIDE_VECTORS))
     theta = objective.learned.init(key)
     return Timed(num_steps, lambda: run(theta, data, key))
 

@@ -7,10 +7,10 @@ import pytest
 
 from noiseproof.models.layers import (
     convolution,
-    convolve_native,
     convolve_patches,
     dropout,
     init_layers,
+    same_padding,
     standardize,
 )
 
@@ -23,6 +23,15 @@ def filters_and_images(height: int, width: int, filter_shape=(3, 3)):
     images = generator.normal(size=(5, height, width, 4)).astype(np.float32)
     filters = generator.normal(size=(*filter_shape, 4, 6)).astype(np.float32)
     return jnp.asarray(images), jnp.asarray(filters)
+
+
+def convolve_native(images, filters, *, stride):
+    """The slow twin: XLA's own operation."""
+    padding = same_padding(images.shape, filters.shape, stride)
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        images, filters, (stride, stride), padding, dimension_numbers=dimensions
+    )
 
 
 @pytest.mark.parametrize(("height", "width", "stride", "filter_shape"), CASES)
@@ -43,7 +52,7 @@ def test_patches_agree_with_native_convolution(height, width, stride, filter_sha
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_convolution_agrees_with_native_on_this_platform(stride):
+def test_a_convolution_adds_its_bias(stride):
     images, filters = filters_and_images(8, 8)
     layer = {"weight": filters, "bias": jnp.arange(6.0)}
     expected = convolve_native(images, filters, stride=stride) + jnp.arange(6.0)
@@ -51,13 +60,13 @@ def test_convolution_agrees_with_native_on_this_platform(stride):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_cpu_never_sees_the_slow_convolution():
-    """Catches the loss of the fast path, which would cost a factor of ten inside a scan."""
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+def test_stacked_classifiers_never_see_the_slow_convolution(platform):
+    """Catches the loss of the fast path: a tenth of the speed in a CPU's loop, less on a GPU."""
     images, filters = filters_and_images(8, 8)
-    layer = {"weight": filters, "bias": jnp.zeros(6)}
-    lowered = jax.jit(jax.vmap(convolution, in_axes=(None, 0))).trace(layer, images[None])
-    assert "stablehlo.convolution" not in lowered.lower(lowering_platforms=("cpu",)).as_text()
-    assert "stablehlo.convolution" in lowered.lower(lowering_platforms=("cuda",)).as_text()
+    layer = {"weight": filters[None], "bias": jnp.zeros((1, 6))}
+    lowered = jax.jit(jax.vmap(convolution)).trace(layer, images[None])
+    assert "stablehlo.convolution" not in lowered.lower(lowering_platforms=(platform,)).as_text()
 
 
 @pytest.mark.parametrize("num_groups", [1, 2, 4])

@@ -2,8 +2,11 @@
 
 import ctypes
 import sys
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+import jax
 from jax.stages import Wrapped
 
 WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
@@ -15,6 +18,21 @@ RUN_OFTEN = {**WIDE_VECTORS, "xla_cpu_parallel_codegen_split_count": 1}
 
 RUN_ONCE = {"xla_cpu_use_fusion_emitters": False}
 """For what runs once: the newer kernels of a CPU are faster, and take more memory to compile."""
+
+
+def known(options: Mapping[str, int | bool]) -> dict[str, int | bool]:
+    """Those of the options that this version of XLA knows: its options come and go, and one that
+    it does not know stops everything."""
+    return {name: value for name, value in options.items() if _is_known(name, value)}
+
+
+@cache
+def _is_known(name: str, value: int | bool) -> bool:
+    try:
+        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def compile_ahead(program: Wrapped, *args: Any) -> None:

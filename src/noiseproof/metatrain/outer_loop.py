@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 from noiseproof import inner_loop
 from noiseproof.checkpoint import load_state, save_state
 from noiseproof.metatrain.antithetic import Objective, recipe_of
-from noiseproof.metatrain.compiling import RUN_OFTEN, RUN_ONCE, compile_ahead
+from noiseproof.metatrain.compiling import RUN_OFTEN, RUN_ONCE, compile_ahead, known
 from noiseproof.metatrain.devices import agree, everywhere, is_first_process, over_runs
 from noiseproof.results import MetricsLine, append_metrics, truncate_metrics
 from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
@@ -179,8 +179,8 @@ def build_steps(objective: Objective, estimator: GradientEstimator, plan: Plan) 
         return select_loss(objective, theta, data, plan.num_select_runs, key)
 
     return Steps(
-        start=jax.jit(start, compiler_options=RUN_ONCE),
-        advance=jax.jit(advance, compiler_options=RUN_OFTEN),
+        start=jax.jit(start, compiler_options=known(RUN_ONCE)),
+        advance=jax.jit(advance, compiler_options=known(RUN_OFTEN)),
         refresh=jax.jit(objective.task.refresh),
         score=jax.jit(score),
     )

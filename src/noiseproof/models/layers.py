@@ -1,9 +1,9 @@
 """Layers as dicts of arrays, and the functions that apply them.
 
-A layer is `{"weight", "bias"}`, with `"gain"` where it is normalized. A convolution is written
-in two ways that give the same numbers. On a CPU the patches are laid side by side and multiplied
-by the filter as one matrix (im2col; Chellapilla, Puri and Simard, 2006), because XLA leaves its
-fast convolution on a CPU as soon as it stands inside a loop; elsewhere XLA's own is the faster.
+A layer is `{"weight", "bias"}`, with `"gain"` where it is normalized. A convolution lays patches
+side by side and multiplies them by the filters as one matrix (im2col; Chellapilla, Puri and
+Simard, 2006): XLA leaves its own fast convolution on a CPU as soon as it stands inside a loop, and
+on a GPU where many classifiers with weights of their own are trained at once (docs/speed.md).
 Initial weights: He, Zhang, Ren and Sun, 2015, arXiv 1502.01852. Group normalization: Wu and He,
 2018, arXiv 1803.08494; with one group it is layer normalization (Ba, Kiros and Hinton, 2016,
 arXiv 1607.06450). Dropout: Srivastava et al., 2014, JMLR 15, pages 1929-1958.
@@ -11,7 +11,6 @@ arXiv 1607.06450). Dropout: Srivastava et al., 2014, JMLR 15, pages 1929-1958.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import accumulate
 from typing import Any, TypeAlias
 
@@ -108,12 +107,7 @@ def convolution(
     norm: str | None = None,
 ) -> Float[Array, "batch new_height new_width fan_out"]:
     """A convolutional layer that keeps the size, divided by `stride` and rounded up."""
-    convolved = jax.lax.platform_dependent(
-        images,
-        layer["weight"],
-        cpu=partial(convolve_patches, stride=stride),
-        default=partial(convolve_native, stride=stride),
-    )
+    convolved = convolve_patches(images, layer["weight"], stride=stride)
     return norm_and_bias(layer, convolved, norm)
 
 
@@ -135,22 +129,6 @@ def convolve_patches(
         for column in range(width)
     ]
     return jnp.concatenate(shifted, axis=-1) @ filters.reshape(-1, fan_out)
-
-
-def convolve_native(
-    images: Float[Array, "batch height width fan_in"],
-    filters: Float[Array, "filter_height filter_width fan_in fan_out"],
-    *,
-    stride: int,
-) -> Float[Array, "batch new_height new_width fan_out"]:
-    """The convolution by XLA's own operation."""
-    return jax.lax.conv_general_dilated(
-        images,
-        filters,
-        (stride, stride),
-        same_padding(images.shape, filters.shape, stride),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
 
 
 def same_padding(
