@@ -236,10 +236,15 @@ def found_by(source: Path, config: Config) -> dict[str, Any]:
             f"{source} must be the folder of a run, with {CONFIG_FILE} and {TUNED_FILE}."
         ) from None
     for section in SEARCHED_ON:
-        if searched_on.get(section) != as_dict(config)[section]:
+        before, now = dict(searched_on.get(section, {})), as_dict(config)[section]
+        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        if changed:
+            then, here = (
+                ", ".join(f"{section}.{name} = {settings.get(name)!r}" for name in changed)
+                for settings in (before, now)
+            )
             raise ValueError(
-                f"The rivals in {source} were tuned with {section} {searched_on.get(section)}, "
-                f"not {as_dict(config)[section]}: tune them anew."
+                f"The rivals in {source} were tuned with {then}, not {here}: tune them anew."
             )
     return found
 
