@@ -102,7 +102,8 @@ def main() -> None:
     folders = sorted(path.parent for path in FOLDER.rglob("summary.json"))
     lines = [line(folder.relative_to(FOLDER).as_posix(), [folder]) for folder in folders]
     for preset in sorted({folder.parent for folder in folders if folder.name.startswith("fold-")}):
-        lines.append(line(f"{preset.name}, all folds", sorted(preset.glob("fold-*"))))
+        name = preset.relative_to(FOLDER).as_posix()
+        lines.append(line(f"{name}, all folds", sorted(preset.glob("fold-*"))))
     for cells in (HEADER, ["---"] * len(HEADER), *lines):
         print("|", " | ".join(cells), "|")
 
