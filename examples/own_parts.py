@@ -28,7 +28,7 @@ from noiseproof.metatrain import Objective, nres
 from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.metatrain.outer_loop import Plan, meta_train
 from noiseproof.optimizers import nominal_mlp
-from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.rivals import RIVALS
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.meta_losses import Component, clean
 from noiseproof.types import Batch, Image, ImageTransform, Model, Params

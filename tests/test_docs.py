@@ -213,7 +213,7 @@ def test_the_floors_are_those_that_are_checked() -> None:
 def test_every_room_has_a_row_and_every_file_in_it_is_there() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", ARCHITECTURE.read_text("utf-8"), re.M))
     rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert set(rows) == rooms - {"__init__", "__main__", "__pycache__", "presets"}
+    assert set(rows) == rooms - {"__init__", "__main__", "__pycache__"}
     for room, row in rows.items():
         for file in re.findall(r"`(\w+\.(?:py|html))`", row):
             assert (PACKAGE / room / file).is_file(), (room, file)

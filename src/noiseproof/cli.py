@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 import noiseproof
-from noiseproof import configs
+from noiseproof.experiment import settings as configs
 
 app = typer.Typer(
     help="Learned optimizers that train image classifiers to withstand corruptions.",

@@ -5,8 +5,8 @@ import optax
 import pytest
 
 from noiseproof.evaluate.tuning import scorer, tune
-from noiseproof.optimizers.knobs import LogUniform
-from noiseproof.optimizers.rivals import Rival
+from noiseproof.rivals import Rival
+from noiseproof.rivals.knobs import LogUniform
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import Recipe
 

@@ -7,10 +7,10 @@ import optax
 import pytest
 
 from noiseproof.models import mlp
-from noiseproof.optimizers.decayed_adam import Decays, decayed_adam
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.optimizers.schedules import SMALLEST, cosine
 from noiseproof.optimizers.structured import between, filter_pull, structured
+from noiseproof.rivals.decayed_adam import Decays, decayed_adam
 from noiseproof.types import TensorRole
 
 IMAGE_SHAPE = (6, 5, 2)

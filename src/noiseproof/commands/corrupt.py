@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, UInt8
 
-from noiseproof.commands.folder import claim_for
 from noiseproof.corruptions import CORRUPTIONS, quantized
 from noiseproof.corruptions.apply import check_images, find_corruption
 from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4, for_channels
 from noiseproof.data import load_dataset
+from noiseproof.experiment.folder import claim_for
 from noiseproof.types import Image
 
 SETTINGS_FILE = "corrupted.json"

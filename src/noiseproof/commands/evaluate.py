@@ -6,12 +6,12 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from noiseproof.commands.compare import check_comparison, run_comparison
-from noiseproof.commands.conditions import check_conditions
-from noiseproof.commands.contestants import Comparison
-from noiseproof.commands.folder import claim
-from noiseproof.commands.problem import build_problem
-from noiseproof.configs import with_settings
+from noiseproof.experiment.comparison import check_comparison, run_comparison
+from noiseproof.experiment.conditions import check_conditions
+from noiseproof.experiment.contestants import Comparison
+from noiseproof.experiment.folder import claim
+from noiseproof.experiment.problem import build_problem
+from noiseproof.experiment.settings import with_settings
 from noiseproof.results import MetaTraining, Summary
 from noiseproof.zoo import load_learned
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 
-from noiseproof.configs import preset_names
 from noiseproof.corruptions import CORRUPTIONS
 from noiseproof.data import DATASETS
+from noiseproof.experiment.settings import preset_names
 from noiseproof.metatrain import ESTIMATORS
 from noiseproof.metatrain.run_lengths import RUN_LENGTHS
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
-from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.rivals import RIVALS
 from noiseproof.zoo import load_learned, shipped_names
 
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from noiseproof.commands.compare import check_comparison, device_words
-from noiseproof.commands.problem import Problem, build_problem, num_particles
-from noiseproof.commands.tasks import MetaProblem, build_meta_problem
-from noiseproof.configs import Config, as_dict
+from noiseproof.experiment.comparison import check_comparison, device_words
+from noiseproof.experiment.problem import Problem, build_problem, num_particles
+from noiseproof.experiment.settings import Config, as_dict
+from noiseproof.experiment.tasks import MetaProblem, build_meta_problem
 from noiseproof.metatrain.devices import everywhere, exchanged_bytes, pairs_mesh
 from noiseproof.metatrain.footprint import (
     Footprint,
@@ -29,7 +29,7 @@ from noiseproof.metatrain.footprint import (
     total_bytes,
 )
 from noiseproof.metatrain.outer_loop import Plan, build_steps, check_plan
-from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.rivals import RIVALS
 
 NUM_TIMED = 3
 """Outer steps that are timed; the fastest counts, since a machine only ever slows down."""

@@ -13,16 +13,16 @@ import jax
 from rich.console import Console
 
 from noiseproof.checkpoint import save_theta
-from noiseproof.commands.compare import check_comparison, device_words, run_comparison
-from noiseproof.commands.conditions import check_conditions
-from noiseproof.commands.contestants import Comparison, Control, found_by, take_over
-from noiseproof.commands.folder import claim
 from noiseproof.commands.plan import check_memory, on_all_devices
-from noiseproof.commands.problem import Problem, build_problem, with_outer_kind
 from noiseproof.commands.progress import meta_training_progress
-from noiseproof.commands.tasks import MetaProblem, build_meta_problem
-from noiseproof.configs import Config, as_dict
 from noiseproof.data import image_shape
+from noiseproof.experiment.comparison import check_comparison, device_words, run_comparison
+from noiseproof.experiment.conditions import check_conditions
+from noiseproof.experiment.contestants import Comparison, Control, found_by, take_over
+from noiseproof.experiment.folder import claim
+from noiseproof.experiment.problem import Problem, build_problem, with_outer_kind
+from noiseproof.experiment.settings import Config, as_dict
+from noiseproof.experiment.tasks import MetaProblem, build_meta_problem
 from noiseproof.metatrain.devices import first_alone, here, is_first_process, leave
 from noiseproof.metatrain.outer_loop import OuterState, Plan, check_plan, meta_train
 from noiseproof.results import Improvement, MetaTraining, Summary, collect_provenance

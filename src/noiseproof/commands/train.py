@@ -11,12 +11,11 @@ from rich.console import Console
 from safetensors.numpy import save
 
 from noiseproof import inner_loop
-from noiseproof.commands.conditions import test_sets
-from noiseproof.commands.ledger import note_test
-from noiseproof.commands.problem import build_problem
-from noiseproof.configs import Config, as_dict
 from noiseproof.evaluate.protocol import grade
 from noiseproof.evaluate.suites import TestSet
+from noiseproof.experiment.conditions import test_sets
+from noiseproof.experiment.problem import build_problem
+from noiseproof.experiment.settings import Config, as_dict
 from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.models.standardized import channel_statistics
 from noiseproof.types import Data, Params
@@ -63,7 +62,6 @@ def train(
     finished = run(problem.data, jax.random.key(seed))
     if finished.diverged:
         raise ValueError(f"Training with {optimizer} diverged; nothing was written.")
-    note_test(f"train {Path(optimizer).name}", config, seed)
     sets = test_sets(config, problem)
     stacked = jax.tree.map(lambda leaf: leaf[None], finished.params)
     accuracies = {

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 
 from noiseproof import inner_loop
-from noiseproof.optimizers.knobs import Values, draw, on_edge
-from noiseproof.optimizers.rivals import Rival
+from noiseproof.rivals import Rival
+from noiseproof.rivals.knobs import Values, draw, on_edge
 from noiseproof.types import Data, Layout, Task
 
 RUNS_AT_ONCE = {"cpu": 16}

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from noiseproof.optimizers.decayed_adam import neighborhood_mean
 from noiseproof.optimizers.features import check_params
+from noiseproof.optimizers.filters import neighborhood_mean
 from noiseproof.optimizers.layout import check_layout, roles
 from noiseproof.optimizers.orthogonal import orthogonalized
 from noiseproof.optimizers.schedules import SMALLEST, cosine

@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from noiseproof import inner_loop
-from noiseproof.optimizers.perturbations import (
+from noiseproof.rivals.perturbations import (
     ADAPTIVE_OFFSET,
     adaptive_sharpness_aware,
     one_after_another,

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from noiseproof.commands.problem import Problem, build_estimator, build_problem
-from noiseproof.configs import Config, TaskConfig, as_dict, build, lay_over
+from noiseproof.experiment.problem import Problem, build_estimator, build_problem
+from noiseproof.experiment.settings import Config, TaskConfig, as_dict, build, lay_over
 from noiseproof.metatrain import Objective, flattened, joint_estimator, joint_objective
 from noiseproof.types import Data, GradientEstimator, Theta
 

@@ -7,11 +7,11 @@ import jax.extend
 import numpy as np
 import pytest
 
-from noiseproof.commands import conditions
-from noiseproof.commands.conditions import check_conditions, condition_roles
-from noiseproof.commands.problem import Problem, build_estimator, build_problem
-from noiseproof.configs import as_dict, load_preset
 from noiseproof.corruptions import CORRUPTIONS, FAMILIES, SPLITS
+from noiseproof.experiment import conditions
+from noiseproof.experiment.conditions import check_conditions, condition_roles
+from noiseproof.experiment.problem import Problem, build_estimator, build_problem
+from noiseproof.experiment.settings import as_dict, load_preset
 from noiseproof.metatrain import Plan
 from noiseproof.metatrain.outer_loop import build_steps
 from noiseproof.results import Role

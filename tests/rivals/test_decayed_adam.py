@@ -6,13 +6,13 @@ import pytest
 from scipy.ndimage import uniform_filter
 
 from noiseproof.models import convnet, mlp
-from noiseproof.optimizers.decayed_adam import (
+from noiseproof.optimizers.layout import layout_of
+from noiseproof.rivals.decayed_adam import (
     Decays,
     add_decays,
     decayed_adam,
     neighborhood_mean,
 )
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.types import TensorRole
 
 SHAPE = (8, 6, 2)

@@ -8,17 +8,6 @@ import jax
 from jaxtyping import Array, Key
 from rich.console import Console
 
-from noiseproof.commands.conditions import test_sets
-from noiseproof.commands.contestants import (
-    AUGMENTATIONS,
-    Comparison,
-    augmented_contestants,
-    learned_contestants,
-    rival_contestants,
-)
-from noiseproof.commands.ledger import note_test
-from noiseproof.commands.problem import Problem
-from noiseproof.configs import Config, as_dict
 from noiseproof.evaluate.comparison import compare, held_out_improved
 from noiseproof.evaluate.protocol import (
     Contestant,
@@ -28,7 +17,16 @@ from noiseproof.evaluate.protocol import (
     result_rows,
 )
 from noiseproof.evaluate.suites import TestSet
-from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.experiment.conditions import test_sets
+from noiseproof.experiment.contestants import (
+    AUGMENTATIONS,
+    Comparison,
+    augmented_contestants,
+    learned_contestants,
+    rival_contestants,
+)
+from noiseproof.experiment.problem import Problem
+from noiseproof.experiment.settings import Config, as_dict
 from noiseproof.report.page import write_report
 from noiseproof.report.tables import accuracy_text
 from noiseproof.results import (
@@ -40,6 +38,7 @@ from noiseproof.results import (
     write_results,
     write_summary,
 )
+from noiseproof.rivals import RIVALS
 
 
 def check_comparison(config: Config) -> None:
@@ -74,7 +73,6 @@ def run_comparison(
         *rival_contestants(comparison, problem, folder, console, tune_key),
         *augmented_contestants(comparison, problem, folder, console, tune_key),
     ]
-    note_test(comparison.preset, config, seed, folder)
     sets = test_sets(config, problem)
     keys = jax.random.split(judge_key, config.evaluation.num_seeds)
     rows, curves, entries = [], [], []

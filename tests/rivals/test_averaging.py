@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from noiseproof.optimizers.averaging import averaged
+from noiseproof.rivals.averaging import averaged
 from noiseproof.types import Recipe
 
 GRADS = jnp.array([[1.0, -2.0], [0.5, 1.0], [3.0, 0.0], [-1.0, -1.0]])

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from noiseproof.configs import Config, as_dict
+from noiseproof.experiment.settings import Config, as_dict
 from noiseproof.results import write_text
 
 CONFIG_FILE = "config.json"

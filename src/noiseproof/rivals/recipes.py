@@ -14,16 +14,16 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, Scalar
 from optax.contrib import MuonDimensionNumbers
 
-from noiseproof.optimizers.averaging import averaged
-from noiseproof.optimizers.decayed_adam import Decays, add_decays, decayed_adam
-from noiseproof.optimizers.knobs import Knobs, LogUniform, Switch, Values
-from noiseproof.optimizers.perturbations import (
+from noiseproof.optimizers.schedules import cosine
+from noiseproof.rivals.averaging import averaged
+from noiseproof.rivals.decayed_adam import Decays, add_decays, decayed_adam
+from noiseproof.rivals.knobs import Knobs, LogUniform, Switch, Values
+from noiseproof.rivals.perturbations import (
     adaptive_sharpness_aware,
     one_after_another,
     sharpness_aware,
     weight_noise,
 )
-from noiseproof.optimizers.schedules import cosine
 from noiseproof.types import Layout, Optimizer, Params, Recipe, Regularization
 
 SGD_RATIO = 30.0

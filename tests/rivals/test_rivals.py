@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from noiseproof import inner_loop
-from noiseproof.optimizers.rivals import RIVALS, SGD_RATIO
+from noiseproof.rivals.recipes import RIVALS, SGD_RATIO
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import Recipe, Regularization, TensorRole
 

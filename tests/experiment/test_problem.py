@@ -4,15 +4,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from noiseproof.commands.problem import (
+from noiseproof.corruptions.families import FAMILIES, SPLITS
+from noiseproof.data import load_dataset
+from noiseproof.experiment.problem import (
     build_estimator,
     build_model,
     build_outer_loss,
     corruption_split,
 )
-from noiseproof.configs import default_config
-from noiseproof.corruptions.families import FAMILIES, SPLITS
-from noiseproof.data import load_dataset
+from noiseproof.experiment.settings import default_config
 from noiseproof.metatrain import ESTIMATORS, Objective
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.quadratic import quadratic

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from noiseproof.optimizers.knobs import LogUniform, Switch, draw, on_edge
+from noiseproof.rivals.knobs import LogUniform, Switch, draw, on_edge
 
 KNOBS = {"rate": LogUniform(1e-4, 1e-1), "maybe": LogUniform(1.0, 100.0, 0.25), "flag": Switch()}
 

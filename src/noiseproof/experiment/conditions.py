@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from noiseproof.commands.problem import Problem, build_outer_loss
-from noiseproof.configs import Config
 from noiseproof.corruptions import FAMILIES
 from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.suites import SUITES, TestSet, few, named_roles, scale_role
+from noiseproof.experiment.problem import Problem, build_outer_loss
+from noiseproof.experiment.settings import Config
 from noiseproof.results import Role
 from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import Batch

@@ -9,9 +9,9 @@ import pytest
 
 from noiseproof import inner_loop
 from noiseproof.models import mlp
-from noiseproof.optimizers.knobs import LogUniform, Switch
 from noiseproof.optimizers.layout import layout_of
-from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.rivals import RIVALS
+from noiseproof.rivals.knobs import LogUniform, Switch
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.meta_losses import Component, clean
 from noiseproof.types import Batch, Recipe

@@ -17,6 +17,9 @@ from typing import Any
 OF_THE_NAMED = {"data": "image_size", "model": "options", "rule": "options"}
 """What belongs to the one that a section names, and goes with it."""
 
+PRESETS = resources.files("noiseproof.experiment") / "presets"
+"""The folder of the presets that ship with the package."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -186,7 +189,7 @@ class TuningConfig:
     """The rivals and their random search.
 
     Attributes:
-        rivals: Keys of `optimizers.rivals.RIVALS`.
+        rivals: Keys of `rivals.RIVALS`.
         matched_rivals: Those searched once more, over as many inner steps as meta-training took.
         num_trials: Random points of a search; 0 for each rival's own number.
         num_finalists: Best points that are scored again.
@@ -254,10 +257,9 @@ class Config:
 
 def preset_names() -> list[str]:
     """The presets that ship with the package."""
-    folder = resources.files("noiseproof") / "presets"
     return sorted(
         entry.name.removesuffix(".toml")
-        for entry in folder.iterdir()
+        for entry in PRESETS.iterdir()
         if entry.name.endswith(".toml")
     )
 
@@ -270,7 +272,7 @@ def load_preset(name: str, settings: Sequence[str] = ()) -> Config:
     """
     if name not in preset_names():
         raise ValueError(f"The preset must be one of {', '.join(preset_names())}, got {name}.")
-    text = (resources.files("noiseproof") / "presets" / f"{name}.toml").read_text("utf-8")
+    text = (PRESETS / f"{name}.toml").read_text("utf-8")
     return with_settings(tomllib.loads(text), settings, name)
 
 

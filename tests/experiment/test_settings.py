@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from noiseproof.configs import (
+from noiseproof.experiment.settings import (
     Config,
     as_dict,
     build,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Scalar
 
+from noiseproof.optimizers.filters import neighborhood_mean
 from noiseproof.optimizers.layout import check_layout, roles
 from noiseproof.types import Layout, Optimizer, Params, TensorRole
 
@@ -97,16 +98,3 @@ def structured_pull(
     rough = filters - neighborhood_mean(filters)
     mean = filters.mean(axis=(0, 1, 2), keepdims=True)
     return (decays.roughness * rough + decays.means * mean).reshape(weight.shape)
-
-
-def neighborhood_mean(
-    filters: Float[Array, "height width channels units"],
-) -> Float[Array, "height width channels units"]:
-    """The mean of every point and its eight neighbors, edge points repeated beyond the edge."""
-    for axis in (0, 1):
-        size = filters.shape[axis]
-        widths = [(int(at == axis),) * 2 for at in range(filters.ndim)]
-        padded = jnp.pad(filters, widths, mode="edge")
-        shifted = [jax.lax.slice_in_dim(padded, at, at + size, axis=axis) for at in range(3)]
-        filters = jnp.mean(jnp.stack(shifted), axis=0)
-    return filters

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.commands.components import build_component
-from noiseproof.configs import Config
 from noiseproof.corruptions.families import FAMILY_OF, SPLITS, Split, for_channels
 from noiseproof.data import Dataset, image_shape, load_dataset
+from noiseproof.experiment.components import build_component
+from noiseproof.experiment.settings import Config
 from noiseproof.metatrain import ESTIMATORS, RUN_LENGTHS, Objective, reparametrized
 from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.models import MODELS

@@ -1,6 +1,6 @@
 import pytest
 
-from noiseproof.commands.components import build_component
+from noiseproof.experiment.components import build_component
 
 
 def test_components_are_built_by_name() -> None:

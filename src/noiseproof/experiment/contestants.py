@@ -13,15 +13,15 @@ import jax
 from jaxtyping import PRNGKeyArray
 from rich.console import Console
 
-from noiseproof.commands.folder import CONFIG_FILE
-from noiseproof.commands.problem import Problem, build_task
-from noiseproof.configs import Config, as_dict
 from noiseproof.corruptions.noise import random_spectral_noise
 from noiseproof.evaluate.protocol import Contestant
 from noiseproof.evaluate.tuning import Tuned, tune
+from noiseproof.experiment.folder import CONFIG_FILE
+from noiseproof.experiment.problem import Problem, build_task
+from noiseproof.experiment.settings import Config, as_dict
 from noiseproof.metatrain import recipe_of
-from noiseproof.optimizers.rivals import RIVALS
 from noiseproof.results import Kind, MetaTraining, write_text
+from noiseproof.rivals import RIVALS
 from noiseproof.tasks.augmix import augmix
 from noiseproof.tasks.meta_losses import Component
 from noiseproof.types import Task, Theta

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from noiseproof.commands.plan import check_memory
-from noiseproof.commands.problem import build_problem
-from noiseproof.commands.tasks import MetaProblem, build_meta_problem, chance_weight, task_config
-from noiseproof.configs import Config, TaskConfig, default_config
+from noiseproof.experiment.problem import build_problem
+from noiseproof.experiment.settings import Config, TaskConfig, default_config
+from noiseproof.experiment.tasks import MetaProblem, build_meta_problem, chance_weight, task_config
 from noiseproof.metatrain.footprint import total_bytes
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.results import read_metrics

@@ -1,0 +1,1 @@
+"""An experiment as one value: settings are read once, components come out, folders are kept."""
