@@ -29,7 +29,7 @@ from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.models import mlp
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.meta_losses import Component
+from noiseproof.tasks.mixtures import Component
 from noiseproof.types import Model, Params, Recipe, Task
 from noiseproof.zoo import load_learned
 from windows import report

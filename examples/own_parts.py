@@ -30,7 +30,7 @@ from noiseproof.metatrain.outer_loop import Plan, meta_train
 from noiseproof.optimizers import nominal_mlp
 from noiseproof.rivals import RIVALS
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.meta_losses import Component, clean
+from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.types import Batch, Image, ImageTransform, Model, Params
 
 DARKNESS, DARKER = 0.6, 0.9

@@ -5,6 +5,7 @@ traceback; Ctrl-C ends with 130. Commands are imported where they are called, so
 and `--version` answer at once.
 """
 
+import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ import typer
 from rich.console import Console
 
 import noiseproof
-from noiseproof.experiment import settings as configs
 
 app = typer.Typer(
     help="Learned optimizers that train image classifiers to withstand corruptions.",
@@ -32,7 +32,10 @@ Settings = Annotated[
 NO_SETTINGS: list[str] = []
 """The default; typer wants a list and never changes it."""
 
-Seed = Annotated[int, typer.Option(help="Fixes meta-training, tuning and inner runs.", min=0)]
+Seed = Annotated[
+    int,
+    typer.Option(help="Fixes meta-training, tuning and inner runs.", min=0, max=2**32 - 1),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(envvar="NOISEPROOF_DATA", help="Folder that holds the data sets."),
@@ -96,13 +99,14 @@ def run(
 ) -> None:
     """Meta-train, tune the rivals, compare, record and report."""
     from noiseproof.commands import run
+    from noiseproof.experiment.reading import load_preset
     from noiseproof.metatrain.devices import connect, is_first_process
 
-    config = configs.load_preset(preset, [*settings, *_data_setting(data)])
+    found = load_preset(preset, [*settings, *_data_setting(data)])
     if distributed or (coordinator, num_processes, process_id) != (None, None, None):
         connect(coordinator, num_processes, process_id)
     console = Console(quiet=not is_first_process())
-    run.run(preset, config, out, console, seed=seed, data_dir=data_dir, tuned=tuned, resume=resume)
+    run.run(preset, found, out, console, seed=seed, data_dir=data_dir, tuned=tuned, resume=resume)
 
 
 @app.command()
@@ -115,9 +119,11 @@ def plan(
 ) -> None:
     """Say what a run would cost on this machine: memory, compile and run time."""
     from noiseproof.commands import plan
+    from noiseproof.experiment.build import build_experiment
+    from noiseproof.experiment.reading import load_preset
 
-    config = configs.load_preset(preset, [*settings, *_data_setting(data)])
-    plan.plan(preset, config, Console(), data_dir=data_dir, as_json=as_json)
+    found = load_preset(preset, [*settings, *_data_setting(data)])
+    plan.plan(preset, build_experiment(found, data_dir), Console(), as_json=as_json)
 
 
 @app.command()
@@ -131,10 +137,11 @@ def demo(
 ) -> None:
     """The main job on embedded images of digits, in minutes."""
     from noiseproof.commands import run
+    from noiseproof.experiment.reading import load_preset
 
     preset = "gaussian-digits-mlp"
-    config = configs.load_preset(preset, settings)
-    run.run(preset, config, out, Console(), seed=seed, resume=resume, replace=True)
+    found = load_preset(preset, settings)
+    run.run(preset, found, out, Console(), seed=seed, resume=resume, replace=True)
 
 
 @app.command()
@@ -142,19 +149,24 @@ def train(
     optimizer: Annotated[str, typer.Option(help="A shipped name, or the folder of a run.")],
     out: Annotated[Path, typer.Option(help="File for the weights, .safetensors.")],
     dataset: Name = "",
-    steps: Annotated[int, typer.Option(help="Length of the run.", min=1)] = 1000,
+    steps: Annotated[
+        int | None, typer.Option(help="Length of the run; else that of meta-training.", min=1)
+    ] = None,
     settings: Settings = NO_SETTINGS,
     seed: Seed = 0,
     data_dir: DataDir = None,
     data: DataFile = None,
 ) -> None:
-    """Train a classifier with a learned optimizer; show its clean and corrupted accuracy."""
+    """Train a classifier with a learned optimizer; show its clean and corrupted accuracy.
+
+    Settings default to those that it was meta-trained with.
+    """
     from noiseproof.commands import train
 
-    name = _dataset_name(dataset, data)
-    values = [f'data.name="{name}"', f"inner.num_steps={steps}", *settings]
-    config = configs.default_config(values)
-    train.train(config, optimizer, out, Console(), seed=seed, data_dir=data_dir)
+    values = [f"data.name={json.dumps(_dataset_name(dataset, data))}"]
+    if steps is not None:
+        values.append(f"inner.num_steps={steps}")
+    train.train(optimizer, [*values, *settings], out, Console(), seed=seed, data_dir=data_dir)
 
 
 @app.command()
@@ -285,7 +297,7 @@ def _names(listed: str) -> list[str] | None:
 
 
 def _data_setting(data: Path | None) -> list[str]:
-    return [] if data is None else [f'data.name="{data.as_posix()}"']
+    return [] if data is None else [f"data.name={json.dumps(data.as_posix())}"]
 
 
 def main() -> None:

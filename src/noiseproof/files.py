@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -11,16 +13,39 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: The folder is missing or cannot be written to, or the disk is full.
     """
+    with written_beside(path, content) as temporary:
+        temporary.replace(path)
+
+
+def create_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file as a whole where there is none; of several that try at once one does.
+
+    Raises:
+        FileExistsError: There is one.
+        OSError: As in `write_whole`.
+    """
+    with written_beside(path, content) as temporary:
+        os.link(temporary, path)
+
+
+@contextmanager
+def written_beside(path: Path, content: str | bytes) -> Iterator[Path]:
+    """A file on the disk beside another, gone when that is done."""
     data = content.encode("utf-8") if isinstance(content, str) else content
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes the file readable by its owner alone; records are for everyone.
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.chmod(0o644)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What a writer of this file left beside it that was killed before it was done."""
+    return sorted(path.parent.glob(f".{path.name}.*"))

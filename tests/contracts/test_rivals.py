@@ -13,7 +13,7 @@ from noiseproof.optimizers.layout import layout_of
 from noiseproof.rivals import RIVALS
 from noiseproof.rivals.knobs import LogUniform, Switch
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.meta_losses import Component, clean
+from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.types import Batch, Recipe
 
 NUM_STEPS = 120

@@ -19,7 +19,7 @@ from noiseproof.evaluate.protocol import (
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.models import mlp
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.meta_losses import Component, clean
+from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.types import Batch, Recipe
 
 MODEL = mlp(image_shape=(4, 4, 1), num_classes=3, hidden_sizes=(5,))

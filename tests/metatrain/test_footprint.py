@@ -21,7 +21,7 @@ from noiseproof.models import mlp
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.meta_losses import Component, clean
+from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.types import Batch
 
 SHAPE = (6, 6, 1)

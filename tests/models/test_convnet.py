@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from noiseproof.models import convnet
 from noiseproof.models.standardized import standardized
 from noiseproof.tasks.image_classification import image_classification
-from noiseproof.tasks.meta_losses import Component, clean
+from noiseproof.tasks.mixtures import Component, clean
 
 
 def test_shapes_follow_the_halving_rounded_up():

@@ -16,7 +16,7 @@ from noiseproof.tasks.image_classification import (
     image_classification,
     to_float,
 )
-from noiseproof.tasks.meta_losses import Component, clean
+from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.types import Batch, Model, Regularization
 
 NUM_CLASSES = 10

@@ -22,7 +22,7 @@ from noiseproof.corruptions import CORRUPTIONS, quantized
 from noiseproof.corruptions.apply import check_images, find_corruption
 from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4, for_channels
 from noiseproof.data import load_dataset
-from noiseproof.experiment.folder import claim_for
+from noiseproof.experiment.folder import claim
 from noiseproof.types import Image
 
 SETTINGS_FILE = "corrupted.json"
@@ -70,7 +70,7 @@ def corrupt_dataset(
     images, labels = _limited(test.images, test.labels, limit)
     check_images(np.asarray(images[:1] / 255, np.float32))
     settings = {"dataset": Path(dataset).name, "seed": seed, "images": len(images)}
-    claim_for(settings, out / SETTINGS_FILE, resume=resume)
+    claim(out, settings, file_name=SETTINGS_FILE, resume=resume)
     key = jax.random.key(seed)
     paths = [_write_one(images, name, out, partial(report, name), key) for name in names]
     # One byte, as the released ones have, where that is enough.

@@ -6,12 +6,15 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from noiseproof.experiment.comparison import check_comparison, run_comparison
-from noiseproof.experiment.conditions import check_conditions
-from noiseproof.experiment.contestants import Comparison
+from noiseproof.commands.progress import on_console
+from noiseproof.data import image_shape
+from noiseproof.experiment.build import build_experiment, check_held_out
+from noiseproof.experiment.comparison import run_comparison
+from noiseproof.experiment.contestants import MetaTrained
 from noiseproof.experiment.folder import claim
-from noiseproof.experiment.problem import build_problem
-from noiseproof.experiment.settings import with_settings
+from noiseproof.experiment.meta_trained import settings_of
+from noiseproof.experiment.reading import with_settings
+from noiseproof.experiment.settings import as_dict
 from noiseproof.results import MetaTraining, Summary
 from noiseproof.zoo import load_learned
 
@@ -39,26 +42,24 @@ def evaluate(
         ValueError: Whatever is wrong, in one line, before anything is written.
     """
     loaded = load_learned(optimizer)
-    try:
-        values = dict(loaded.card["provenance"]["config"])
-        cost = MetaTraining(**loaded.card["meta_training"])
-    except (KeyError, TypeError):
-        raise ValueError(f"The card of {optimizer} does not say how it was meta-trained.") from None
+    meta_trained = settings_of(loaded, optimizer)
     for setting in settings:
         if setting.partition("=")[0].split(".")[0].strip() in ("rule", "controls"):
             raise ValueError(f"The rule comes with {optimizer} and cannot be set, got {setting}.")
-    meta_trained = with_settings(values, [], "settings")
-    config = with_settings({**values, "controls": []}, settings, "settings")
-    check_comparison(config)
-    problem = build_problem(config, data_dir)
-    check_conditions(config, problem, meta_trained)
-    claim(folder, f"evaluate {Path(optimizer).name}", config, seed)
-    comparison = Comparison(
-        preset=loaded.card["preset"],
-        config=config,
-        seed=seed,
+    values = {**as_dict(meta_trained), "controls": [], "tasks": []}
+    wanted = with_settings(values, settings, "settings")
+    experiment = build_experiment(wanted, data_dir)
+    check_held_out(wanted, meta_trained, image_shape(experiment.problem.dataset)[2])
+    name = f"evaluate {Path(optimizer).name}"
+    claim(folder, {"preset": name, "seed": seed, **experiment.record})
+    learned = MetaTrained(
+        rule=loaded.card["rule"],
+        words=loaded.card["meta_trained_on"],
         theta=loaded.theta,
         initial_theta=loaded.learned.init(jax.random.key(seed)),
-        meta_training=cost,
+        cost=MetaTraining(**loaded.card["meta_training"]),
     )
-    return run_comparison(comparison, problem, folder, console)
+    with on_console(console, lambda: False) as progress:
+        return run_comparison(
+            experiment, learned, folder, progress, name=loaded.card["preset"], seed=seed
+        )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from noiseproof.corruptions import CORRUPTIONS
 from noiseproof.data import DATASETS
-from noiseproof.experiment.settings import preset_names
+from noiseproof.experiment.reading import preset_names
 from noiseproof.metatrain import ESTIMATORS
 from noiseproof.metatrain.run_lengths import RUN_LENGTHS
 from noiseproof.models import MODELS

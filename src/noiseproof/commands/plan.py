@@ -7,17 +7,15 @@ meta-training and running a few outer steps. Nothing is written.
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from rich.console import Console
 
-from noiseproof.experiment.comparison import check_comparison, device_words
-from noiseproof.experiment.problem import Problem, build_problem, num_particles
-from noiseproof.experiment.settings import Config, as_dict
-from noiseproof.experiment.tasks import MetaProblem, build_meta_problem
-from noiseproof.metatrain.devices import everywhere, exchanged_bytes, pairs_mesh
+from noiseproof.experiment.build import Experiment
+from noiseproof.experiment.comparison import device_words
+from noiseproof.experiment.meta_problem import MetaProblem
+from noiseproof.metatrain.devices import everywhere, exchanged_bytes
 from noiseproof.metatrain.footprint import (
     Footprint,
     check_fits,
@@ -28,8 +26,7 @@ from noiseproof.metatrain.footprint import (
     run_bytes,
     total_bytes,
 )
-from noiseproof.metatrain.outer_loop import Plan, build_steps, check_plan
-from noiseproof.rivals import RIVALS
+from noiseproof.metatrain.outer_loop import Plan, build_steps
 
 NUM_TIMED = 3
 """Outer steps that are timed; the fastest counts, since a machine only ever slows down."""
@@ -53,31 +50,23 @@ class Measured(NamedTuple):
     exchanged_bytes: int
 
 
-def plan(
-    preset: str, config: Config, console: Console, *, data_dir: Path | None, as_json: bool
-) -> dict[str, Any]:
+def plan(preset: str, experiment: Experiment, console: Console, *, as_json: bool) -> dict[str, Any]:
     """Says memory, compile and run time of a run.
 
     Args:
         preset: Name of the preset.
-        config: Its settings.
+        experiment: The experiment.
         console: Where it is printed.
-        data_dir: Folder of the data sets.
         as_json: Whether as JSON.
 
     Returns:
         What `--json` prints.
 
     Raises:
-        ValueError: Whatever is wrong in the config, or a run that does not fit.
+        ValueError: The run does not fit.
     """
-    check_comparison(config)
-    problem = on_all_devices(config, build_problem(config, data_dir))
-    schedule = Plan(**as_dict(config)["meta"])
-    check_plan(schedule)
-    trained = build_meta_problem(config, problem, data_dir)
-    need, free = check_memory(config, trained), free_bytes()
-    found = costs(config, schedule, need, free, measure(schedule, trained))
+    need, free = check_memory(experiment), free_bytes()
+    found = costs(experiment, need, free, measure(experiment.plan, experiment.meta))
     found = {"preset": preset, "device": device_words(), **found}
     if as_json:
         console.print_json(json.dumps(found))
@@ -87,34 +76,31 @@ def plan(
     return found
 
 
-def on_all_devices(config: Config, problem: Problem) -> Problem:
-    """The problem, with its pairs spread over all devices that divide them."""
-    objective = problem.objective._replace(mesh=pairs_mesh(num_particles(config)))
-    return problem._replace(objective=objective)
-
-
-def check_memory(config: Config, trained: MetaProblem) -> Footprint:
+def check_memory(experiment: Experiment) -> Footprint:
     """What meta-training needs, by the formula; a pair of several tasks is one of each.
 
     Raises:
         ValueError: It is more than a device has free.
     """
-    need = footprint(trained.objective, trained.estimator, trained.data, num_particles(config))
-    check_fits(need, free_bytes(), num_devices(trained))
+    meta = experiment.meta
+    estimator = experiment.record["estimator"]
+    num_particles = estimator.get("num_pairs") or estimator["num_runs"]
+    need = footprint(meta.objective, meta.estimator, meta.data, num_particles)
+    check_fits(need, free_bytes(), num_devices(meta))
     return need
 
 
-def num_devices(trained: MetaProblem) -> int:
+def num_devices(meta: MetaProblem) -> int:
     """Devices that pairs are spread over."""
-    mesh = trained.objective.mesh
+    mesh = meta.objective.mesh
     return 1 if mesh is None else mesh.size
 
 
-def measure(schedule: Plan, trained: MetaProblem) -> Measured:
+def measure(schedule: Plan, meta: MetaProblem) -> Measured:
     """Compiles the programs of meta-training and runs a few outer steps."""
-    objective = trained.objective
-    steps = build_steps(objective, trained.estimator, schedule)
-    data, select_data = everywhere((trained.data, trained.select_data), objective.mesh)
+    objective = meta.objective
+    steps = build_steps(objective, meta.estimator, schedule)
+    data, select_data = everywhere((meta.data, meta.select_data), objective.mesh)
     key = jax.random.key(0)
     start, start_seconds = timed(lambda: steps.start.lower(data, key, key).compile())
     state = start(data, key, key)
@@ -145,13 +131,13 @@ def timed(action: Callable[[], Any]) -> tuple[Any, float]:
     return found, time.perf_counter() - began
 
 
-def costs(
-    config: Config, schedule: Plan, need: Footprint, free: int, made: Measured
-) -> dict[str, Any]:
+def costs(experiment: Experiment, need: Footprint, free: int, made: Measured) -> dict[str, Any]:
     """Memory and time of the whole run, in bytes and seconds."""
+    schedule = experiment.plan
+    num_matched = sum(search.num_trials is None for search in experiment.searches)
     num_scores = -(-schedule.num_outer_steps // schedule.select_every)
     training = schedule.num_outer_steps * made.outer_step_seconds
-    runs = num_compared_runs(config)
+    runs = num_compared_runs(experiment)
     compiling = sum(made.compile_seconds.values())
     scoring = num_scores * made.score_seconds
     return {
@@ -176,17 +162,17 @@ def costs(
         "meta_training_seconds": compiling + training + scoring,
         "compared_runs": runs,
         "comparison_seconds_at_most": runs * made.score_seconds / schedule.num_select_runs
-        + len(config.tuning.matched_rivals) * training,
+        + num_matched * training,
         "exchanged_bytes_per_outer_step": made.exchanged_bytes,
     }
 
 
-def num_compared_runs(config: Config) -> int:
+def num_compared_runs(experiment: Experiment) -> int:
     """Runs of tuning and of the final evaluation, each as long as an inner run."""
-    tuning, names = config.tuning, config.tuning.rivals
-    num_trials = sum(tuning.num_trials or RIVALS[name].num_trials for name in names)
-    num_final_runs = len(names) * tuning.num_finalists * tuning.num_final_runs
-    return num_trials + num_final_runs + (len(names) + 2) * config.evaluation.num_seeds
+    num_trials = sum(search.num_trials or 0 for search in experiment.searches)
+    num_rivals = len(experiment.searches)
+    num_final_runs = num_rivals * experiment.num_finalists * experiment.num_final_runs
+    return num_trials + num_final_runs + (num_rivals + 2) * experiment.num_seeds
 
 
 def in_words(found: dict[str, Any], need: Footprint) -> list[str]:

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from noiseproof.experiment.progress import Progress
 from noiseproof.results import MetricsLine
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -16,21 +17,39 @@ Report = Callable[[MetricsLine], None]
 
 
 @contextmanager
-def meta_training_progress(console: Console, num_outer_steps: int) -> Iterator[Report]:
-    """Shows meta-loss, inner steps per second and time left; gives what to call each step."""
+def on_console(console: Console, should_stop: Callable[[], bool]) -> Iterator[Progress]:
+    """Shows lines as they come, and meta-loss, inner steps per second and time left."""
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True)
+
     if console.is_terminal:
         with _bar(console) as bar:
-            yield _on_bar(bar, num_outer_steps)
+            yield Progress(say, _each_anew(lambda total: _on_bar(bar, total)), should_stop)
     else:
-        yield _as_lines(console, num_outer_steps)
+        yield Progress(say, _each_anew(lambda total: _as_lines(console, total)), should_stop)
+
+
+def _each_anew(begin: Callable[[int], Report]) -> Callable[[MetricsLine, int], None]:
+    """Reports to a new one for every meta-training, which is seen by its first outer steps."""
+    report, last = None, 0
+
+    def outer_step(line: MetricsLine, num_outer_steps: int) -> None:
+        nonlocal report, last
+        if report is None or line.outer_step <= last:
+            report = begin(num_outer_steps)
+        last = line.outer_step
+        report(line)
+
+    return outer_step
 
 
 @contextmanager
 def named_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Shows a bar for each of several jobs; gives what to call with name, done and total."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        tasks: dict[str, TaskID] = {}
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=console) as bar:
+        tasks: dict[str, bars.TaskID] = {}
 
         def report(name: str, done: int, total: int) -> None:
             if name not in tasks:
@@ -40,13 +59,14 @@ def named_progress(console: Console) -> Iterator[Callable[[str, int, int], None]
         yield report
 
 
-def _bar(console: Console) -> Progress:
-    words = TextColumn("meta-loss {task.fields[loss]}  {task.fields[rate]} inner steps/s")
-    columns = (TextColumn("{task.description}"), BarColumn(), words, TimeRemainingColumn())
-    return Progress(*columns, console=console)
+def _bar(console: Console) -> bars.Progress:
+    words = bars.TextColumn("meta-loss {task.fields[loss]}  {task.fields[rate]} inner steps/s")
+    name, left = bars.TextColumn("{task.description}"), bars.TimeRemainingColumn()
+    columns = (name, bars.BarColumn(), words, left)
+    return bars.Progress(*columns, console=console)
 
 
-def _on_bar(bar: Progress, num_outer_steps: int) -> Report:
+def _on_bar(bar: bars.Progress, num_outer_steps: int) -> Report:
     task = bar.add_task("meta-training", total=num_outer_steps, loss="-", rate="-")
     speed = _speedometer()
 

@@ -6,7 +6,7 @@ loss has seen: a corruption of a family with something seen is kin and not held 
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -64,36 +64,30 @@ def clean_set(split: Batch) -> TestSet:
     return TestSet("none", "none", None, 0.0, "clean", split)
 
 
-def noise_scales(
-    split: Batch, outer_loss: OuterLoss, *, strengths: Sequence[float], std: float, clip: bool
-) -> list[TestSet]:
-    """Clean images, and the same under Gaussian noise of several scales.
+def noise_scales(split: Batch, *, roles: Mapping[float, Role]) -> list[TestSet]:
+    """Clean images, and the same under unclipped Gaussian noise of several scales.
 
     Args:
         split: Images to corrupt.
-        outer_loss: What was meta-trained on.
-        strengths: Standard deviations of the noise, in units of the pixel range.
-        std: The one that was meta-trained on, where the outer loss is of Gaussian noise.
-        clip: Whether noisy pixels are clipped to [0, 1].
+        roles: What each standard deviation is to the optimizer, see `scale_role`.
     """
     sets = [clean_set(split)]
-    for strength in strengths:
+    for strength, role in roles.items():
         key = jax.random.fold_in(jax.random.key(TEST_SEED), round(strength * 1000))
-        noisy = corrupted(split, gaussian_noise(std=strength, clip=clip), key)
-        role = scale_role(strength, outer_loss, std)
+        noisy = corrupted(split, gaussian_noise(std=strength, clip=False), key)
         sets.append(TestSet("gaussian_noise", "noise", None, strength, role, noisy))
     return sets
 
 
-def scale_role(strength: float, outer_loss: OuterLoss, std: float) -> Role:
+def scale_role(strength: float, outer_loss: OuterLoss) -> Role:
     """What noise of a scale is: seen, of another scale than seen, or kin of other noise seen."""
     if outer_loss.seen == ("gaussian_noise",):
-        return "meta_train" if strength == std else "held_out"
+        return "meta_train" if strength == outer_loss.noise_std else "held_out"
     return "kin" if "noise" in outer_loss.families else "held_out"
 
 
 def named_corruptions(
-    split: Batch, outer_loss: OuterLoss, *, roles: dict[str, Role]
+    split: Batch, *, outer_loss: OuterLoss, roles: Mapping[str, Role]
 ) -> list[TestSet]:
     """Clean images, what an outer loss of no names was seen to be, and named corruptions.
 
@@ -167,10 +161,3 @@ def all_severities(
         return jax.vmap(one, in_axes=(0, None, 0))(floats, severity, keys)
 
     return jax.lax.map(at, jnp.arange(1.0, NUM_SEVERITIES + 1))
-
-
-SUITES: dict[str, Callable[..., list[TestSet]]] = {
-    "noise_scales": noise_scales,
-    "named": named_corruptions,
-}
-"""Builders of test conditions by name: `(split, outer_loss, ...) -> list of test sets`."""

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar, Shaped, UInt32
 
-from noiseproof.tasks.meta_losses import BALANCES, Component, mix, pool_sizes, scales, shares
+from noiseproof.tasks.mixtures import Component, mix, pool_sizes, shares
 from noiseproof.tasks.regularization import regularized_cross_entropy
 from noiseproof.types import Batch, Model, Params, Regularization, Task
 
@@ -82,7 +82,6 @@ def image_classification(
     outer_batch_size: int,
     components: Sequence[Component],
     pool_size: int = 2048,
-    balance: str = "mean",
     augmentation: Sequence[Component] = (),
 ) -> Task:
     """A task whose data are `TaskData`.
@@ -93,18 +92,15 @@ def image_classification(
         outer_batch_size: Images of the pool for one evaluation of the meta-loss.
         components: The mixture that the meta-loss is taken over, with its weights.
         pool_size: Images of `data.outer` that `refresh` corrupts.
-        balance: A key of `BALANCES`, how the losses of the components become one.
         augmentation: The mixture that training images are put through; none leaves them clean.
 
     Raises:
-        ValueError: A size is not positive or too small for the mixture, the balance is unknown,
-            or the mixture is empty or badly weighted.
+        ValueError: A size is not positive or too small for the mixture, or the mixture is empty or
+            badly weighted.
     """
     for name, size in (("batch_size", batch_size), ("outer_batch_size", outer_batch_size)):
         if size < 1:
             raise ValueError(f"{name} must be positive, got {size}.")
-    if balance not in BALANCES:
-        raise ValueError(f"balance must be one of {', '.join(BALANCES)}, got {balance}.")
     if augmentation:
         pool_sizes(augmentation, batch_size, "batch_size")
     sizes = pool_sizes(components, pool_size)
@@ -141,7 +137,7 @@ def image_classification(
         batch = Batch(data.pool.images[index], data.pool.labels[index])
         parts = jnp.split(cross_entropies(model, params, batch), np.cumsum(batch_sizes)[:-1])
         losses = jnp.stack([part.mean() for part in parts])
-        return BALANCES[balance](losses * scales(components), shares(components))
+        return (losses * shares(components)).sum()
 
     def refresh(data: TaskData, key: PRNGKeyArray) -> TaskData:
         draw_key, corrupt_key = jax.random.split(key)

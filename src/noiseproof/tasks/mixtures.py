@@ -1,19 +1,18 @@
 """What a loss averages over: clean images, corrupted ones, or a weighted mixture.
 
 A mixture is the composition of a pool and of every batch from it: a component of weight 1/4 makes
-a quarter of the images. How the losses of the components become one number is a balance: their
-weighted mean, or the worst of them; losses may count relative to a reference, such as what the
-best rival reaches there, so that no component is served for being cheap.
+a quarter of the images.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, PRNGKeyArray
 
+from noiseproof.messages import short
 from noiseproof.types import Image, ImageTransform
 
 
@@ -24,17 +23,15 @@ class Component(NamedTuple):
         weight: Its share, relative to the other components; positive.
         transform: What is done to each image.
         name: What it is called in records.
-        reference: Loss, in nats, that its own is taken relative to; equal ones change nothing.
     """
 
     weight: float
     transform: ImageTransform
     name: str = ""
-    reference: float = 1.0
 
 
 def clean(image: Image, _key: PRNGKeyArray) -> Image:
-    """The image as it is: the transform of a clean outer loss."""
+    """The image as it is: the transform of clean images."""
     return image
 
 
@@ -49,15 +46,14 @@ def pool_sizes(
         what: The name of their number, for messages.
 
     Raises:
-        ValueError: No component, a weight or reference that is not positive, or a component that
-            would get no image.
+        ValueError: No component, a weight that is not positive, or a component that would get no
+            image.
     """
     if not components:
         raise ValueError("A mixture needs at least one component, got none.")
-    for name in ("weight", "reference"):
-        values = [float(getattr(component, name)) for component in components]
-        if not (np.array(values) > 0).all():
-            raise ValueError(f"{name.title()}s of a mixture must be positive, got {values}.")
+    weights = [float(component.weight) for component in components]
+    if not all(weight > 0 for weight in weights):
+        raise ValueError(f"Weights of a mixture must be positive, got {short(weights)}.")
     if num_images < len(components):
         raise ValueError(f"{what} must be at least {len(components)}, got {num_images}.")
     ends = np.round(np.cumsum(shares(components)) * num_images).astype(int)
@@ -96,27 +92,3 @@ def shares(components: Sequence[Component]) -> Float[np.ndarray, " components"]:
     """The weights, brought to a sum of 1."""
     weights = np.array([component.weight for component in components], dtype=float)
     return weights / weights.sum()
-
-
-def scales(components: Sequence[Component]) -> Float[np.ndarray, " components"]:
-    """What each loss is multiplied by: the mean reference over its own, so that nats stay nats."""
-    references = np.array([component.reference for component in components])
-    return (shares(components) * references).sum() / references
-
-
-def weighted_mean(
-    losses: Float[Array, " components"], weights: Float[np.ndarray, " components"]
-) -> Scalar:
-    """The mean over components."""
-    return (losses * weights).sum()
-
-
-def worst(
-    losses: Float[Array, " components"], _weights: Float[np.ndarray, " components"]
-) -> Scalar:
-    """The greatest loss of all components; weights only compose the pool."""
-    return jnp.max(losses)
-
-
-BALANCES: dict[str, Callable[..., Scalar]] = {"mean": weighted_mean, "worst": worst}
-"""How the losses of the components become one, by name: `(losses, weights) -> loss`."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noiseproof.tasks.meta_losses import BALANCES, Component, clean, pool_sizes, scales, shares
+from noiseproof.tasks.mixtures import BALANCES, Component, clean, pool_sizes, scales, shares
 
 
 def parts(*weights):

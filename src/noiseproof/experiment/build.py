@@ -1,0 +1,218 @@
+"""An experiment as one value: what its settings stand for, built once and checked before a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from noiseproof.data import Dataset, image_shape
+from noiseproof.evaluate.conditions import CONDITIONS, Conditions
+from noiseproof.evaluate.suites import few
+from noiseproof.experiment.augmentations import AUGMENTATIONS
+from noiseproof.experiment.choices import OUTER_CHOICES, built, kind_of
+from noiseproof.experiment.meta_problem import MetaProblem, build_meta_problem
+from noiseproof.experiment.problem import Problem, build_problem, build_task
+from noiseproof.experiment.reading import converted, suggestion
+from noiseproof.experiment.settings import Settings, Tuning, as_dict
+from noiseproof.messages import short
+from noiseproof.metatrain import Plan
+from noiseproof.metatrain.outer_loop import check_plan
+from noiseproof.rivals import RIVALS
+from noiseproof.tasks.outer_losses import OUTER_LOSSES
+from noiseproof.types import Batch, Task
+
+
+class Control(NamedTuple):
+    """The same rule meta-trained on another outer loss, of a `kind`, in `words`."""
+
+    kind: str
+    words: str
+    meta: MetaProblem
+
+
+class Search(NamedTuple):
+    """A search of a rival's knobs.
+
+    Attributes:
+        label: As in the records.
+        rival: Key of `RIVALS`.
+        num_trials: Points that it tries; None for as many runs as meta-training took.
+    """
+
+    label: str
+    rival: str
+    num_trials: int | None
+
+
+class Augmented(NamedTuple):
+    """A task with augmented training images, and the rival that is tuned on it."""
+
+    name: str
+    task: Task
+    search: Search
+
+
+class Experiment(NamedTuple):
+    """All that an experiment is made of.
+
+    Attributes:
+        problem: What classifiers are trained on and judged by.
+        meta: What the outer loop takes.
+        plan: How long meta-training goes, and how fast.
+        controls: Meta-training on other outer losses.
+        searches: Of rivals.
+        num_finalists: Best points of a search that are scored again.
+        num_final_runs: Runs of each.
+        augmented: Tasks that are compared apart.
+        conditions: What classifiers are tested on.
+        split: The images of the evaluation, before any corruption.
+        num_seeds: Inner seeds of the evaluation.
+        record: The settings as JSON has them, for records alone.
+    """
+
+    problem: Problem
+    meta: MetaProblem
+    plan: Plan
+    controls: tuple[Control, ...]
+    searches: tuple[Search, ...]
+    num_finalists: int
+    num_final_runs: int
+    augmented: tuple[Augmented, ...]
+    conditions: Conditions
+    split: Batch
+    num_seeds: int
+    record: dict[str, Any]
+
+
+def build_experiment(settings: Settings, data_dir: Path | None = None) -> Experiment:
+    """Reads the data and builds every component.
+
+    Args:
+        settings: The settings; nothing after this function sees them.
+        data_dir: Folder of the data sets.
+
+    Raises:
+        ValueError: Whatever is wrong in the settings or with the data, in one line.
+    """
+    tuning = settings.tuning
+    searches = build_searches(tuning)
+    check_names("tuning.augmentations", tuning.augmentations, AUGMENTATIONS)
+    check_names("tuning.augmented_rival", (tuning.augmented_rival,), RIVALS)
+    check_names("controls", settings.controls, OUTER_CHOICES)
+    problem = build_problem(settings, data_dir)
+    plan = Plan(**msgspec.structs.asdict(settings.meta))
+    check_plan(plan)
+    return Experiment(
+        problem=problem,
+        meta=build_meta_problem(settings, problem, data_dir),
+        plan=plan,
+        controls=tuple(build_control(settings, kind, data_dir) for kind in settings.controls),
+        searches=searches,
+        num_finalists=tuning.num_finalists,
+        num_final_runs=tuning.num_final_runs,
+        augmented=tuple(build_augmented(settings, problem, name) for name in tuning.augmentations),
+        conditions=build_conditions(settings, problem),
+        split=tested_split(settings, problem.dataset),
+        num_seeds=settings.evaluation.num_seeds,
+        record=as_dict(settings),
+    )
+
+
+def check_names(place: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
+    """Raises ValueError where a name is not among those that are known, or stands there twice."""
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"{place} must be among {', '.join(known)}, got {short(name)}."
+                + suggestion(name, list(known))
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"{place} must name each at most once, got {short(names)}.")
+
+
+def build_searches(tuning: Tuning) -> tuple[Search, ...]:
+    """The searches of the rivals, those as long as meta-training last."""
+    check_names("tuning.rivals", tuning.rivals, RIVALS)
+    check_names("tuning.matched_rivals", tuning.matched_rivals, RIVALS)
+    own = (Search(name, name, num_trials(tuning, name)) for name in tuning.rivals)
+    matched = (Search(f"{name} matched", name, None) for name in tuning.matched_rivals)
+    return (*own, *matched)
+
+
+def num_trials(tuning: Tuning, rival: str) -> int:
+    """The points of a rival's search: those of the settings, or its own number."""
+    return tuning.num_trials or RIVALS[rival].num_trials
+
+
+def build_control(settings: Settings, kind: str, data_dir: Path | None) -> Control:
+    """The same meta-training with the outer loss of another kind."""
+    outer = converted({}, OUTER_CHOICES[kind], f"controls.{kind}")
+    changed = msgspec.structs.replace(settings, outer=outer)
+    problem = build_problem(changed, data_dir)
+    meta = build_meta_problem(changed, problem, data_dir)
+    return Control(kind, problem.outer_loss.words, meta)
+
+
+def build_augmented(settings: Settings, problem: Problem, name: str) -> Augmented:
+    """The problem with augmented training images, for the learned optimizer and a rival."""
+    rival = settings.tuning.augmented_rival
+    augmentation = AUGMENTATIONS[name](problem.outer_loss)
+    task = build_task(
+        settings.inner, settings.pool, problem.model, problem.outer_loss, augmentation
+    )
+    search = Search(f"{rival} with {name}", rival, num_trials(settings.tuning, rival))
+    return Augmented(name, task, search)
+
+
+def build_conditions(settings: Settings, problem: Problem) -> Conditions:
+    """What classifiers are tested on.
+
+    Raises:
+        ValueError: A setting is unknown, or nothing is held out of a test.
+    """
+    conditions = built(
+        CONDITIONS,
+        settings.conditions,
+        outer_loss=problem.outer_loss,
+        num_channels=image_shape(problem.dataset)[2],
+        developing=settings.evaluation.split == "select",
+    )
+    if settings.evaluation.split == "test" and "held_out" not in conditions.roles.values():
+        raise ValueError(
+            "The evaluation must hold something out, but all of it was meta-trained on or "
+            f"developed on: {short(', '.join(map(str, conditions.roles)))}."
+        )
+    return conditions
+
+
+def check_held_out(settings: Settings, meta_trained: Settings, num_channels: int) -> None:
+    """Makes sure that what an evaluation holds out was held out of meta-training, too.
+
+    Args:
+        settings: Of the evaluation.
+        meta_trained: Those that theta was meta-trained with.
+        num_channels: Of the images of the evaluation.
+
+    Raises:
+        ValueError: Something was meta-trained on.
+    """
+
+    def roles(outer: Any) -> Mapping[Any, str]:
+        loss = built(OUTER_LOSSES, outer, num_channels=num_channels)
+        given = {"outer_loss": loss, "num_channels": num_channels}
+        return built(CONDITIONS, settings.conditions, **given).roles
+
+    now, before = roles(settings.outer), roles(meta_trained.outer)
+    wrong = [str(name) for name in now if now[name] == "held_out" != before[name]]
+    if wrong and settings.evaluation.split == "test":
+        raise ValueError(
+            f"The optimizer was meta-trained on {kind_of(meta_trained.outer)}: the evaluation must "
+            f"not hold out {short(', '.join(wrong))}."
+        )
+
+
+def tested_split(settings: Settings, dataset: Dataset) -> Batch:
+    """The images of the evaluation, before any corruption."""
+    split = dataset.test if settings.evaluation.split == "test" else dataset.select
+    return few(split, settings.evaluation.num_images)

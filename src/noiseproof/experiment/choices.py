@@ -1,0 +1,112 @@
+"""Sections of the settings that choose a component: `kind`, and the options of that kind alone.
+
+The options are those of the builder's signature, so that a component that is added by one file and
+one dict row is a choice at once. Every number is bounded here so that it is finite and fits the
+machine; the range that makes sense is checked by the builder.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from noiseproof.evaluate.conditions import CONDITIONS
+from noiseproof.metatrain import ESTIMATORS, RUN_LENGTHS
+from noiseproof.models import MODELS
+from noiseproof.optimizers import LEARNED_OPTIMIZERS
+from noiseproof.tasks.outer_losses import OUTER_LOSSES
+
+MOST = 1_000_000
+"""No count and no size of a setting is above it."""
+
+Builders = Mapping[str, Callable[..., Any]]
+
+Whole = Annotated[int, Meta(ge=0, le=MOST)]
+Number = Annotated[float, Meta(ge=-1e6, le=1e6)]
+"""Finite: a comparison with nan is never true."""
+
+BOUNDED = {int: Whole, float: Number}
+"""What a setting takes where a builder's option is of a type."""
+
+
+def bounded(hint: Any) -> Any:
+    """A type with its numbers bounded, within tuples and unions, too."""
+    if hint in BOUNDED:
+        return BOUNDED[hint]
+    parts = tuple(part if part is ... else bounded(part) for part in get_args(hint))
+    origin = get_origin(hint)
+    if not parts or origin is None:
+        return hint
+    return tuple.__class_getitem__(parts) if origin is tuple else reduce(or_, parts)
+
+
+def options(
+    kind: str, builder: Callable[..., Any], given: Sequence[str], defaults: Mapping[str, Any]
+) -> type[msgspec.Struct]:
+    """The settings of one kind: those of its builder's arguments that are not given elsewhere."""
+    fields = []
+    for name, parameter in inspect.signature(builder).parameters.items():
+        if name in given:
+            continue
+        default = defaults.get(name, parameter.default)
+        required = default is inspect.Parameter.empty
+        hint = bounded(parameter.annotation)
+        fields.append((name, hint) if required else (name, hint, default))
+    return msgspec.defstruct(
+        kind,
+        fields,
+        frozen=True,
+        forbid_unknown_fields=True,
+        kw_only=True,
+        tag_field="kind",
+        tag=kind,
+    )
+
+
+def choices(
+    builders: Builders, *, given: Sequence[str] = (), **defaults: Any
+) -> dict[str, type[msgspec.Struct]]:
+    """The settings of every kind.
+
+    Args:
+        builders: By kind.
+        given: Their arguments that are no settings.
+        defaults: Of arguments that have none, or another here.
+    """
+    return {kind: options(kind, one, given, defaults) for kind, one in builders.items()}
+
+
+def built(builders: Builders, chosen: msgspec.Struct, **given: Any) -> Any:
+    """The component that a section of the settings stands for.
+
+    Args:
+        builders: By kind.
+        chosen: The section.
+        given: Arguments that are no settings; a builder takes those that it knows.
+
+    Raises:
+        ValueError: What the builder itself finds wrong.
+    """
+    builder = builders[kind_of(chosen)]
+    known = inspect.signature(builder).parameters
+    taken = {name: value for name, value in given.items() if name in known}
+    return builder(**taken, **msgspec.structs.asdict(chosen))
+
+
+def kind_of(chosen: msgspec.Struct) -> str:
+    """The kind that a section of the settings chose."""
+    return str(chosen.__struct_config__.tag)
+
+
+MODEL_CHOICES = choices(MODELS, given=("image_shape", "num_classes"))
+RULE_CHOICES = choices(LEARNED_OPTIMIZERS)
+ESTIMATOR_CHOICES = choices(
+    ESTIMATORS, given=("objective",), truncation=50, num_pairs=16, num_runs=32, std=0.05
+)
+RUN_LENGTH_CHOICES = choices(RUN_LENGTHS, given=("num_steps",))
+OUTER_CHOICES = choices(OUTER_LOSSES, given=("num_channels",))
+CONDITION_CHOICES = choices(CONDITIONS, given=("num_channels", "outer_loss", "developing"))

@@ -1,0 +1,120 @@
+"""What meta-training runs on: the settings' own problem, or several that are laid over it.
+
+Each of several tasks lays its data, classifier and inner runs over the settings' own; the learned
+optimizer, the outer loss and the estimator are the same for all. What is judged in the end is the
+settings' own problem, which is meta-trained on only where it is a task itself.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from noiseproof.experiment.choices import built
+from noiseproof.experiment.problem import Problem, build_problem
+from noiseproof.experiment.reading import lay_over, with_settings
+from noiseproof.experiment.settings import Settings, TaskOverlay, as_dict
+from noiseproof.metatrain import (
+    ESTIMATORS,
+    RUN_LENGTHS,
+    Objective,
+    flattened,
+    joint_estimator,
+    joint_objective,
+    reparametrized,
+)
+from noiseproof.metatrain.devices import pairs_mesh
+from noiseproof.types import Data, GradientEstimator, Theta
+
+
+class MetaProblem(NamedTuple):
+    """What the outer loop takes.
+
+    Attributes:
+        objective: What `select` scores, of a theta that is one vector.
+        estimator: Of the meta-gradient.
+        data: The tasks' data with the outer split; of several tasks a tuple.
+        select_data: The same with the select split in its place.
+        unflatten: Makes the learned rule's own theta of that vector.
+    """
+
+    objective: Objective
+    estimator: GradientEstimator
+    data: Data
+    select_data: Data
+    unflatten: Callable[[Theta], Theta]
+
+
+def build_meta_problem(settings: Settings, problem: Problem, data_dir: Path | None) -> MetaProblem:
+    """The settings' own problem, or those of its tasks.
+
+    Args:
+        settings: The settings.
+        problem: Their own problem.
+        data_dir: Folder of the data sets.
+
+    Raises:
+        ValueError: Whatever is wrong in the settings or with the data, in one line.
+    """
+    mesh = pairs_mesh(num_particles(settings.estimator))
+    if not settings.tasks:
+        objective, unflatten = flattened(problem.objective._replace(mesh=mesh))
+        estimator = build_estimator(settings, objective)
+        return MetaProblem(objective, estimator, problem.data, problem.select_data, unflatten)
+    overlaid = [with_task(settings, task) for task in settings.tasks]
+    problems = [build_problem(one, data_dir) for one in overlaid]
+    # Tasks on one data set share its arrays.
+    shared = {settings.data: problem}
+    sources = [shared.setdefault(s.data, p) for s, p in zip(overlaid, problems, strict=True)]
+    rows = [flattened(one.objective._replace(mesh=mesh)) for one in problems]
+    objectives = [objective for objective, _ in rows]
+    weights = [
+        chance_weight(task.weight, one.dataset.num_classes)
+        for task, one in zip(settings.tasks, problems, strict=True)
+    ]
+    estimators = [build_estimator(settings, objective) for objective in objectives]
+    return MetaProblem(
+        joint_objective(objectives, weights=weights),
+        joint_estimator(estimators, weights=weights),
+        tuple(one.data for one in sources),
+        tuple(one.select_data for one in sources),
+        rows[0][1],
+    )
+
+
+def build_estimator(settings: Settings, objective: Objective) -> GradientEstimator:
+    """The gradient estimator, of runs whose lengths are drawn and whose weights are scaled."""
+    run_length = built(RUN_LENGTHS, settings.run_length, num_steps=objective.num_steps)
+    objective = objective._replace(run_length=run_length)
+    if settings.reparametrization.level != "none":
+        objective = reparametrized(objective, **msgspec.structs.asdict(settings.reparametrization))
+    return built(ESTIMATORS, settings.estimator, objective=objective)
+
+
+def num_particles(estimator: Any) -> int:
+    """The antithetic pairs of an estimator's section, or its runs where it has no pairs."""
+    return getattr(estimator, "num_pairs", 0) or estimator.num_runs
+
+
+def chance_weight(weight: float, num_classes: int) -> float:
+    """A task's weight over the loss of guessing, so that more classes do not count for more."""
+    return weight / math.log(num_classes)
+
+
+def with_task(settings: Settings, task: TaskOverlay) -> Settings:
+    """Settings with a task's sections laid over them.
+
+    Another data set or classifier takes none of the settings' options for their own.
+
+    Raises:
+        ValueError: An unknown key, or a value of the wrong type.
+    """
+    values = {**as_dict(settings), "tasks": []}
+    for name, above in (("data", task.data), ("model", task.model), ("inner", task.inner)):
+        naming = "kind" if name == "model" else "name"
+        if above.get(naming, values[name].get(naming)) != values[name].get(naming):
+            values[name] = {}
+        lay_over(values[name], above)
+    return with_settings(values, [], "tasks")

@@ -1,0 +1,25 @@
+"""The settings that a learned optimizer was meta-trained with, as its card keeps them."""
+
+from noiseproof.experiment.reading import with_settings
+from noiseproof.experiment.settings import Settings
+from noiseproof.zoo import Loaded
+
+
+def settings_of(loaded: Loaded, name: str) -> Settings:
+    """What a card says of the data, classifier and runs of meta-training.
+
+    Args:
+        loaded: The learned optimizer.
+        name: Its name or place, for messages.
+
+    Raises:
+        ValueError: The card does not say it.
+    """
+    try:
+        values = dict(loaded.card["provenance"]["config"])
+        missing = {"preset", "meta_training", "meta_trained_on"} - set(loaded.card)
+    except (KeyError, TypeError):
+        values, missing = {}, {"provenance"}
+    if missing:
+        raise ValueError(f"The card of {name} does not say how it was meta-trained.")
+    return with_settings(values, [], f"The card of {name}")

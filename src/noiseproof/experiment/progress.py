@@ -1,0 +1,24 @@
+"""How an experiment says how far it is: by callbacks, from Python as from a console."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from noiseproof.results import MetricsLine
+
+
+class Progress(NamedTuple):
+    """What an experiment calls as it goes on; by default nothing happens.
+
+    Attributes:
+        say: `(line)`, what begins or was found.
+        outer_step: `(metrics, num_outer_steps)`, after every outer step of meta-training.
+        should_stop: Whether meta-training is to write a checkpoint and end.
+    """
+
+    say: Callable[[str], None] = lambda _line: None
+    outer_step: Callable[[MetricsLine, int], None] = lambda _line, _num_steps: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+SILENT = Progress()
+"""Says nothing and never stops."""

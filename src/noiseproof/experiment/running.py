@@ -1,0 +1,186 @@
+"""An experiment from nothing to its report: meta-train, compare, record."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from noiseproof.checkpoint import save_theta
+from noiseproof.data import image_shape
+from noiseproof.experiment.build import Experiment
+from noiseproof.experiment.comparison import device_words, provenance, run_comparison
+from noiseproof.experiment.contestants import MetaTrained
+from noiseproof.experiment.folder import claim
+from noiseproof.experiment.meta_problem import MetaProblem
+from noiseproof.experiment.progress import SILENT, Progress
+from noiseproof.experiment.tuned import found_by, take_over
+from noiseproof.metatrain.devices import first_alone, here, is_first_process, leave
+from noiseproof.metatrain.outer_loop import OuterState, meta_train
+from noiseproof.results import Improvement, MetaTraining, Summary
+
+LIMITS = (
+    "Meta-trained on small tasks: on other data sets, classifiers, run lengths and batch sizes "
+    "it may do worse than a tuned hand-designed optimizer; compare before relying on it."
+)
+
+
+def run_experiment(
+    experiment: Experiment,
+    folder: Path,
+    progress: Progress = SILENT,
+    *,
+    name: str,
+    seed: int,
+    tuned: Path | None = None,
+    resume: bool = False,
+    replace: bool = False,
+) -> Summary | None:
+    """Meta-trains, compares, and writes all records to a folder.
+
+    Of several processes all meta-train, and the first one alone does the rest.
+
+    Args:
+        experiment: The experiment.
+        folder: Where everything is written; must be new or empty, unless resumed.
+        progress: What is told how far it is.
+        name: Of the preset, for the records.
+        seed: Of meta-training, tuning and the inner runs.
+        tuned: Folder of a run of the same problem, whose rivals' settings are taken over.
+        resume: Whether to go on with the run in the folder.
+        replace: Whether an earlier run in it is deleted first, where it is not resumed.
+
+    Returns:
+        The summary of the records; None in all processes but the first.
+
+    Raises:
+        ValueError: Whatever is wrong, in one line, before anything is written.
+        KeyboardInterrupt: `progress.should_stop` said so; a checkpoint is written.
+    """
+    found = found_by(tuned, experiment.record, experiment.searches) if tuned else None
+
+    def begin() -> None:
+        wanted = {"preset": name, "seed": seed, **experiment.record}
+        claim(folder, wanted, resume=resume, replace=replace)
+        take_over(found, folder)
+
+    first_alone(begin)
+    words = experiment.problem.outer_loss.words
+    learned = learn(experiment, experiment.meta, words, folder, progress, seed=seed, resume=resume)
+    save(folder, experiment, learned, {}, name=name, seed=seed)
+    controls = []
+    for control in experiment.controls:
+        place = folder / f"control-{control.kind}"
+        other = learn(
+            experiment, control.meta, control.words, place, progress, seed=seed, resume=resume
+        )
+        save(place, experiment, other, {}, name=name, seed=seed)
+        controls.append((control.kind, control.words, other.theta))
+    learned = learned._replace(controls=tuple(controls))
+    leave()
+    if not is_first_process():
+        return None
+    summary = run_comparison(experiment, learned, folder, progress, name=name, seed=seed)
+    save(folder, experiment, learned, summary.held_out_improved, name=name, seed=seed)
+    progress.say(f"records and report in {folder}")
+    return summary
+
+
+def learn(
+    experiment: Experiment,
+    meta: MetaProblem,
+    words: str,
+    folder: Path,
+    progress: Progress,
+    *,
+    seed: int,
+    resume: bool,
+) -> MetaTrained:
+    """Meta-trains the rule on the outer loss in `words`, and says what it cost."""
+    rule, plan = experiment.record["rule"]["kind"], experiment.plan
+    progress.say(f"meta-training {rule} on {words}")
+    state = meta_train(
+        meta.objective,
+        meta.estimator,
+        plan,
+        meta.data,
+        meta.select_data,
+        jax.random.fold_in(jax.random.key(seed), 0),
+        folder=folder,
+        resume=resume,
+        on_metrics=lambda line: progress.outer_step(line, plan.num_outer_steps),
+        should_stop=progress.should_stop,
+    )
+    theta, initial = map(meta.unflatten, here((state.best_theta, state.initial_theta)))
+    return MetaTrained(rule, words, theta, initial, cost(state, meta))
+
+
+def cost(state: OuterState, meta: MetaProblem) -> MetaTraining:
+    """What meta-training cost, compiling included."""
+    outer_steps, seconds = int(state.outer_step), float(state.seconds)
+    inner_steps = outer_steps * meta.estimator.num_inner_steps
+    return MetaTraining(
+        outer_steps=outer_steps,
+        inner_steps=inner_steps,
+        seconds=seconds,
+        inner_steps_per_second=inner_steps / max(seconds, 1e-9),
+        device=device_words(),
+    )
+
+
+def save(
+    folder: Path,
+    experiment: Experiment,
+    learned: MetaTrained,
+    improved: Mapping[str, Improvement],
+    *,
+    name: str,
+    seed: int,
+) -> None:
+    """Writes theta and its card, in the first process."""
+    if is_first_process():
+        values = card(experiment, learned, improved, name=name, seed=seed)
+        save_theta(folder, learned.theta, values)
+
+
+def card(
+    experiment: Experiment,
+    learned: MetaTrained,
+    improved: Mapping[str, Improvement],
+    *,
+    name: str,
+    seed: int,
+) -> dict[str, Any]:
+    """What is published beside theta: what it is, what it was trained on, what it reached."""
+    record, problem = experiment.record, experiment.problem
+    options = {key: value for key, value in record["rule"].items() if key != "kind"}
+    model = {key: value for key, value in record["model"].items() if key != "kind"}
+    return {
+        "rule": learned.rule,
+        "options": options,
+        "meta_trained_on": learned.words,
+        "task": {
+            "dataset": problem.dataset.name,
+            "image_shape": list(image_shape(problem.dataset)),
+            "standardized": record["data"]["standardize"],
+            "model": problem.model_name,
+            "model_options": model,
+            "num_weights": num_weights(problem.model),
+            "batch_size": record["inner"]["batch_size"],
+        },
+        "tasks": record["tasks"],
+        "num_steps": problem.objective.num_steps,
+        "results": {rival: improvement._asdict() for rival, improvement in improved.items()},
+        "meta_training": learned.cost._asdict(),
+        "license": "Apache-2.0",
+        "limits": LIMITS,
+        "preset": name,
+        "seed": seed,
+        "provenance": provenance(record, {"meta": [seed]})._asdict(),
+    }
+
+
+def num_weights(model: Any) -> int:
+    """The trained numbers of a classifier."""
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
