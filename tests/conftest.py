@@ -22,13 +22,11 @@ CACHE = {
 for option, value in CACHE.items():
     jax.config.update(option, value)
     os.environ[option.upper()] = str(value)  # for the processes that tests start
-# No test may leave a line in the ledger of the checkout.
-os.environ["NOISEPROOF_LEDGER"] = os.devnull
 
 TINY = {
     "inner.num_steps": 20,
-    "outer.loss_interval": 5,
-    "outer.pool_size": 64,
+    "window.loss_interval": 5,
+    "pool.size": 64,
     "estimator.truncation": 10,
     "estimator.num_pairs": 2,
     "meta.num_outer_steps": 4,
@@ -41,7 +39,7 @@ TINY = {
     "tuning.num_finalists": 2,
     "tuning.num_final_runs": 2,
     "evaluation.num_seeds": 3,
-    "evaluation.strengths": [0.3, 0.5],
+    "conditions.strengths": [0.3, 0.5],
 }
 """Settings that make a run as small as it can be."""
 

@@ -23,8 +23,8 @@ def outcome(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "nothing", "--out", "OUT"], "The preset must be one of .*, got nothing"),
-        (["run", PRESET, "--out", "OUT", "--set", "a.b=1"], "has no key a; allowed are"),
+        (["run", "nothing", "--out", "OUT"], "The preset must be one of .*, got 'nothing'"),
+        (["run", PRESET, "--out", "OUT", "--set", "a.b=1"], "has no key 'a'; allowed are"),
         (["run", PRESET, "--out", "OUT", "--set", "inner.num_steps=x"], "must be a whole number"),
         (["run", PRESET, "--out", "OUT", "--set", "inner"], "the form section.key=value"),
         (["run", PRESET, "--out", "OUT", "--seed", "-1"], "--seed"),
@@ -32,13 +32,19 @@ def outcome(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
         (["run", PRESET], "--out"),
         (["fly"], "fly"),
         (["run", PRESET, "--out", "OUT", "--set", "data.name=cats"], "cats"),
-        (["run", PRESET, "--out", "OUT", "--set", "model.name=cnn"], "cnn must be one of mlp"),
         (
-            ["run", PRESET, "--out", "OUT", "--set", "model.options.depth=3"],
-            "mlp has no option depth; allowed are hidden_sizes, norm",
+            ["run", PRESET, "--out", "OUT", "--set", "model.kind=cnn"],
+            "kind must be one of mlp",
         ),
-        (["run", PRESET, "--out", "OUT", "--set", "rule.name=x"], "x must be one of"),
-        (["run", PRESET, "--out", "OUT", "--set", "estimator.name=x"], "x must be one of es"),
+        (
+            ["run", PRESET, "--out", "OUT", "--set", "model.depth=3"],
+            "model has no key 'depth'; allowed are kind, hidden_sizes, norm",
+        ),
+        (["run", PRESET, "--out", "OUT", "--set", "rule.kind=x"], "rule.kind must be one of"),
+        (
+            ["run", PRESET, "--out", "OUT", "--set", "estimator.kind=x"],
+            "kind must be one of es",
+        ),
         (
             ["run", PRESET, "--out", "OUT", "--set", "estimator.truncation=30"],
             "truncation must divide num_steps = 500, got 30",
@@ -49,16 +55,19 @@ def outcome(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
         ),
         (["run", PRESET, "--out", "OUT", "--set", "estimator.std=-1"], "std must be positive"),
         (["run", PRESET, "--out", "OUT", "--set", "outer.std=-1"], "std must not be negative"),
-        (["run", PRESET, "--out", "OUT", "--set", "meta.num_outer_steps=0"], "must be positive"),
+        (
+            ["run", PRESET, "--out", "OUT", "--set", "meta.num_outer_steps=0"],
+            "must be a whole number >= 1, got 0",
+        ),
         (
             ["run", PRESET, "--out", "OUT", "--set", 'tuning.rivals=["adan"]'],
-            "tuning.rivals must be among sgd, adam, .*, got adan",
+            "tuning.rivals must be among sgd, adam, .*, got 'adan'. Did you mean adam",
         ),
         (
             ["run", PRESET, "--out", "OUT", "--set", "evaluation.num_seeds=1"],
-            "evaluation.num_seeds must be at least 2, got 1",
+            "evaluation.num_seeds must be a whole number >= 2, got 1",
         ),
-        (["run", PRESET, "--out", "OUT", "--resume", "--set", "outer.clean_weight=2"], r"\[0, 1\]"),
+        (["run", PRESET, "--out", "OUT", "--resume", "--set", "outer.clean=2"], r"\[0, 1\]"),
         (["run", "gaussian-fashion-mlp", "--out", "OUT", "--data-dir", "OUT"], "fashion-mnist"),
         (["run", PRESET, "--out", "OUT", "--data", "OUT/none.npz"], r"none\.npz"),
         (["evaluate", "OUT", "--out", "OUT"], "There is no learned optimizer"),

@@ -34,7 +34,7 @@ def test_a_plan_says_memory_and_time(
 def test_what_can_not_fit_is_refused_before_anything_is_written(
     tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [PRESET, "--set", "estimator.num_pairs=2000000000"]
+    words = [PRESET, "--set", "estimator.num_pairs=1000000"]
     assert cli.exit_code(["plan", *words]) == 2
     assert "The number of pairs must be at most" in capsys.readouterr().err
     assert cli.exit_code(["run", *words, "--out", str(tmp_path / "out")]) == 2

@@ -157,7 +157,7 @@ def test_theta_is_judged_again_on_other_data(
 ) -> None:
     folder = tmp_path / "evaluated"
     words = ["evaluate", str(tiny_run), "--data", str(own_images), "--out", str(folder)]
-    assert cli.exit_code([*words, "--set", "rule.name=mlp"]) == 2
+    assert cli.exit_code([*words, "--set", "rule.kind=mlp"]) == 2
     assert "The rule comes with" in capsys.readouterr().err
     assert not folder.exists()
     assert cli.exit_code(words) == 0

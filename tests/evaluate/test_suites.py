@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noiseproof.corruptions import corrupt
-from noiseproof.corruptions.families import FAMILIES, SPLITS, VALIDATION_4, for_channels
+from noiseproof.corruptions.families import FAMILIES, SPLITS, VALIDATION_4
 from noiseproof.corruptions.noise import gaussian_noise
 from noiseproof.evaluate.suites import (
     all_severities,
@@ -18,21 +18,19 @@ from noiseproof.evaluate.suites import (
     noise_scales,
     scale_role,
 )
-from noiseproof.tasks.outer_losses import clean_images, families, gaussian, spectral
+from noiseproof.tasks.outer_losses import (
+    clean_images,
+    families,
+    gaussian,
+    spectral_noise,
+)
+from noiseproof.tasks.outer_losses import (
+    named_corruptions as names_alone,
+)
 from noiseproof.types import Batch
 
-GAUSSIAN = gaussian(std=0.5, clip=False, clean_weight=0.0)
-SPECTRAL = spectral(
-    std_low=0.1,
-    std_high=0.2,
-    exponent_low=0.0,
-    exponent_high=3.0,
-    num_bands=2,
-    clip=False,
-    clean_weight=0.25,
-    warp_weight=0.0,
-    warp_std=0.1,
-)
+GAUSSIAN = gaussian(std=0.5, clean=0.0)
+SPECTRAL = spectral_noise(std=(0.1, 0.2), num_bands=2, clean=0.25, warped=0.0)
 SPLIT = Batch(
     np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8),
     np.arange(40, dtype=np.int32),
@@ -81,15 +79,15 @@ def test_severities_and_images_have_draws_of_their_own() -> None:
 
 
 def test_scales_are_clean_seen_or_held_out() -> None:
-    sets = noise_scales(SPLIT, GAUSSIAN, strengths=[0.3, 0.5], std=0.5, clip=False)
+    sets = noise_scales(SPLIT, roles={s: scale_role(s, GAUSSIAN) for s in (0.3, 0.5)})
     assert [(made.strength, made.role) for made in sets] == [
         (0.0, "clean"),
         (0.3, "held_out"),
         (0.5, "meta_train"),
     ]
-    assert scale_role(0.5, clean_images(), 0.5) == "held_out"
-    assert scale_role(0.5, SPECTRAL, 0.5) == "kin"
-    assert scale_role(0.5, families(names=("fog",), clean_weight=0.0), 0.5) == "held_out"
+    assert scale_role(0.5, clean_images()) == "held_out"
+    assert scale_role(0.5, SPECTRAL) == "kin"
+    assert scale_role(0.5, names_alone("fog", clean=0.0)) == "held_out"
 
 
 def test_a_spectrum_holds_all_out_but_its_kin_and_what_rules_were_developed_on() -> None:
@@ -104,21 +102,21 @@ def test_a_spectrum_holds_all_out_but_its_kin_and_what_rules_were_developed_on()
 
 @pytest.mark.parametrize("fold", ["fold_1", "fold_2", "fold_3"])
 def test_a_fold_holds_out_whole_families(fold: str) -> None:
-    loss = families(names=for_channels(SPLITS[fold].meta_train, 3), clean_weight=0.2)
+    loss = families(fold=fold, clean=0.2, num_channels=3)
     roles = named_roles(loss, 3, validation=())
     assert {n for n, role in roles.items() if role == "held_out"} == set(SPLITS[fold].held_out)
     assert {n for n, role in roles.items() if role == "meta_train"} == set(SPLITS[fold].meta_train)
 
 
 def test_what_shares_a_family_with_something_seen_is_kin() -> None:
-    loss = families(names=SPLITS["standard"].meta_train, clean_weight=0.0)
+    loss = families(fold="standard", clean=0.0, num_channels=3)
     roles = named_roles(loss, 3, validation=())
     assert roles["fog"] == roles["defocus_blur"] == "kin"
     assert roles["pixelate"] == "held_out"
 
 
 def test_named_corruptions_come_with_the_bands_that_were_seen() -> None:
-    sets = named_corruptions(SPLIT, SPECTRAL, roles={"contrast": "held_out"})
+    sets = named_corruptions(SPLIT, outer_loss=SPECTRAL, roles={"contrast": "held_out"})
     assert [(made.corruption, made.severity, made.role) for made in sets] == [
         ("none", None, "clean"),
         ("spectral_noise_0_to_1.5", None, "meta_train"),

@@ -7,21 +7,18 @@ import jax.extend
 import numpy as np
 import pytest
 
-from noiseproof.corruptions import CORRUPTIONS, FAMILIES, SPLITS
-from noiseproof.experiment import conditions
-from noiseproof.experiment.conditions import check_conditions, condition_roles
-from noiseproof.experiment.problem import Problem, build_estimator, build_problem
-from noiseproof.experiment.settings import as_dict, load_preset
-from noiseproof.metatrain import Plan
+from noiseproof.corruptions import CORRUPTIONS, SPLITS
+from noiseproof.experiment.build import Experiment, build_experiment, check_held_out
+from noiseproof.experiment.reading import load_preset
+from noiseproof.experiment.settings import Settings
 from noiseproof.metatrain.outer_loop import build_steps
-from noiseproof.results import Role
 from noiseproof.types import Batch
 
 SMALL = [
     "inner.num_steps=20",
     "estimator.truncation=10",
     "estimator.num_pairs=2",
-    "outer.pool_size=64",
+    "pool.size=64",
     "evaluation.num_images=0",
 ]
 FOLDS = ("fold_1", "fold_2", "fold_3")
@@ -42,17 +39,17 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def config_of(images: Path, preset: str, *settings: str):
+def settings_of(images: Path, preset: str, *settings: str) -> Settings:
     return load_preset(preset, [f'data.name="{images.as_posix()}"', *SMALL, *settings])
 
 
-def outer_step(config, problem: Problem) -> jax.extend.core.ClosedJaxpr:
+def outer_step(experiment: Experiment) -> jax.extend.core.ClosedJaxpr:
     """The program of one outer step, all inner runs and their outer losses in it."""
-    plan = Plan(**as_dict(config)["meta"])
-    steps = build_steps(problem.objective, build_estimator(config, problem.objective), plan)
+    meta = experiment.meta
+    steps = build_steps(meta.objective, meta.estimator, experiment.plan)
     key = jax.random.key(0)
-    state = jax.eval_shape(steps.start, problem.data, key, key)
-    return jax.make_jaxpr(steps.advance.__wrapped__)(state, problem.data, key)
+    state = jax.eval_shape(steps.start, meta.data, key, key)
+    return jax.make_jaxpr(steps.advance.__wrapped__)(state, meta.data, key)
 
 
 def refuse(name: str):
@@ -75,8 +72,8 @@ def test_no_held_out_family_reaches_the_outer_loss(
     for name, corruption in list(CORRUPTIONS.items()):
         seen = name in SPLITS[fold].meta_train
         monkeypatch.setitem(CORRUPTIONS, name, noted(name, corruption) if seen else refuse(name))
-    config = config_of(images, "families-fashion-mlp", f"split.held_out={fold}")
-    outer_step(config, build_problem(config, None))
+    settings = settings_of(images, "families-fashion-mlp", f"outer.fold={fold}")
+    outer_step(build_experiment(settings))
     assert set(called) == set(SPLITS[fold].meta_train)
 
 
@@ -85,8 +82,7 @@ def test_no_named_corruption_reaches_the_spectral_outer_loss(
 ) -> None:
     for name in list(CORRUPTIONS):
         monkeypatch.setitem(CORRUPTIONS, name, refuse(name))
-    config = config_of(images, "spectral-fashion-mlp")
-    outer_step(config, build_problem(config, None))
+    outer_step(build_experiment(settings_of(images, "spectral-fashion-mlp")))
 
 
 def test_no_select_or_test_image_reaches_the_outer_loss(images: Path) -> None:
@@ -95,94 +91,73 @@ def test_no_select_or_test_image_reaches_the_outer_loss(images: Path) -> None:
     def marks(split: Batch) -> set[bytes]:
         return {np.asarray(image).tobytes() for image in split.images}
 
-    config = config_of(images, "spectral-fashion-mlp")
-    problem = build_problem(config, None)
+    experiment = build_experiment(settings_of(images, "spectral-fashion-mlp"))
+    problem = experiment.problem
     dataset = problem.dataset
     given = marks(problem.data.inner) | marks(problem.data.outer)
     assert problem.data.pool is None
     assert given == marks(dataset.train) | marks(dataset.outer)
     assert not given & (marks(dataset.select) | marks(dataset.test))
     # Nor is an image baked into the program: it holds no array as large as one.
-    consts = outer_step(config, problem).consts
+    consts = outer_step(experiment).consts
     assert max((np.size(const) for const in consts), default=0) < dataset.train.images[0].size
 
 
-def roles_of(config, problem: Problem) -> dict[str, Role]:
-    return dict(condition_roles(config, problem.outer_loss, 3))
-
-
 def test_development_sees_no_held_out_corruption(images: Path) -> None:
-    """On `select` a spectrum is developed on four corruptions, families on one left out."""
-    config = config_of(images, "spectral-fashion-mlp", "evaluation.split=select")
-    problem = build_problem(config, None)
-    check_conditions(config, problem)
-    assert set(roles_of(config, problem)) == set(config.evaluation.validation)
-    settings = ("evaluation.split=select", 'split.left_out=["weather"]')
-    config = config_of(images, "families-fashion-mlp", *settings)
-    problem = build_problem(config, None)
-    roles = roles_of(config, problem)
-    assert {n for n, role in roles.items() if role == "validation"} == set(FAMILIES["weather"])
-    assert not set(roles) & set(SPLITS["fold_1"].held_out)
+    """On `select` a spectrum is developed on four corruptions."""
+    settings = settings_of(images, "spectral-fashion-mlp", "evaluation.split=select")
+    roles = build_experiment(settings).conditions.roles
+    assert roles == dict.fromkeys(settings.conditions.validation, "validation")
+    settings = settings_of(images, "families-fashion-mlp", "evaluation.split=select")
+    assert set(build_experiment(settings).conditions.roles) == set(SPLITS["fold_1"].meta_train)
 
 
 def test_the_split_asked_for_is_tested_on(images: Path) -> None:
-    few = ('evaluation.corruptions=["contrast"]', "evaluation.num_images=5")
+    few = ('conditions.corruptions=["contrast", "gaussian_noise"]', "evaluation.num_images=5")
     for split in ("test", "select"):
-        config = config_of(images, "families-fashion-mlp", *few, f"evaluation.split={split}")
-        problem = build_problem(config, None)
-        clean, *others = conditions.test_sets(config, problem)
-        whole = {image.tobytes() for image in getattr(problem.dataset, split).images}
+        settings = settings_of(images, "families-fashion-mlp", *few, f"evaluation.split={split}")
+        experiment = build_experiment(settings)
+        clean, *others = experiment.conditions.test_sets(experiment.split)
+        whole = {image.tobytes() for image in getattr(experiment.problem.dataset, split).images}
         assert len(clean.batch.labels) == 5
         assert {image.tobytes() for image in clean.batch.images} <= whole
-        assert [made.severity for made in others] == [1, 2, 3, 4, 5]
+        names = ["contrast", "gaussian_noise"] if split == "test" else ["contrast"]
+        severities = [(name, severity) for name in names for severity in range(1, 6)]
+        assert [(made.corruption, made.severity) for made in others] == severities
 
 
 @pytest.mark.parametrize(
-    ("preset", "settings", "message"),
+    ("preset", "setting", "message"),
     [
-        ("gaussian-fashion-mlp", ["evaluation.strengths=[0.5]"], "must hold something out.*: 0.5"),
+        ("gaussian-fashion-mlp", "conditions.strengths=[0.5]", "must hold something out.*: '0.5'"),
         (
             "families-fashion-mlp",
-            ['evaluation.corruptions=["fog", "snow"]'],
-            "must hold something out, but all of it .*: fog, snow",
+            'conditions.corruptions=["fog", "snow"]',
+            "must hold something out, but all of it .*: 'fog, snow'",
         ),
-        ("spectral-fashion-mlp", ["evaluation.split=train"], "split must be test or select, got"),
-        ("spectral-fashion-mlp", ["evaluation.suite=all"], "suite must be one of noise_scales, na"),
-        ("spectral-fashion-mlp", ["evaluation.num_images=-1"], "must not be negative, got -1"),
-        ("spectral-fashion-mlp", ['evaluation.corruptions=["rain"]'], "must be among .*got rain"),
+        ("spectral-fashion-mlp", 'conditions.corruptions=["rain"]', "must be among .*got 'rain'"),
     ],
 )
 def test_evaluations_that_hold_nothing_out_are_refused(
-    images: Path, preset: str, settings: list[str], message: str
+    images: Path, preset: str, setting: str, message: str
 ) -> None:
-    config = config_of(images, preset, *settings)
     with pytest.raises(ValueError, match=message):
-        check_conditions(config, build_problem(config, None))
+        build_experiment(settings_of(images, preset, setting))
 
 
 @pytest.mark.parametrize(
-    ("trained", "asked", "message"),
+    ("preset", "asked", "message"),
     [
-        (("families-fashion-mlp",), ("split.held_out=fold_2",), "must not hold out .*fog.*frost"),
-        (
-            ("families-fashion-mlp",),
-            ("outer.kind=clean", "split.held_out="),
-            "meta-trained on brightness, .*must not hold out",
-        ),
-        (("spectral-fashion-mlp",), ("outer.kind=clean",), "must not hold out gaussian_noise, "),
-        (
-            ("gaussian-fashion-mlp",),
-            ("outer.std=0.3",),
-            r"gaussian_noise std 0.5 .*: the evaluation must not hold out 0.5\.",
-        ),
+        ("families-fashion-mlp", "outer.fold=fold_2", "on families: .*must not hold out .*fog"),
+        ("families-fashion-mlp", "outer.kind=clean", "on families: .*must not hold out"),
+        ("spectral-fashion-mlp", "outer.kind=clean", "must not hold out 'gaussian_noise, "),
+        ("gaussian-fashion-mlp", "outer.std=0.3", "on gaussian: .*must not hold out '0.5'"),
     ],
 )
 def test_what_theta_has_seen_is_not_called_held_out(
-    images: Path, trained: tuple[str], asked: tuple[str, ...], message: str
+    images: Path, preset: str, asked: str, message: str
 ) -> None:
-    meta_trained = config_of(images, *trained)
-    config = config_of(images, *trained, *asked)
-    problem = build_problem(config, None)
-    check_conditions(meta_trained, build_problem(meta_trained, None), meta_trained)
+    meta_trained = settings_of(images, preset)
+    check_held_out(meta_trained, meta_trained, 3)
     with pytest.raises(ValueError, match=message):
-        check_conditions(config, problem, meta_trained)
+        check_held_out(settings_of(images, preset, asked), meta_trained, 3)

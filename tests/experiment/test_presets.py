@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from noiseproof import cli
-from noiseproof.experiment.settings import preset_names
+from noiseproof.experiment.reading import preset_names
 from noiseproof.results import read_results, read_summary
 
 CORRUPTIONS = {
@@ -40,9 +40,10 @@ def test_a_preset_runs_shortened(
     experiment = preset.partition("-")[0]
     names = json.dumps(CORRUPTIONS[experiment])
     rivals = 'tuning.rivals=["adam"]'
-    settings = [*tiny_settings[1::2], rivals, f"evaluation.corruptions={names}"]
-    if experiment == "gaussian":
-        settings.append("evaluation.strengths=[0.3, 0.5]")
+    settings = [*tiny_settings[1::2], rivals]
+    if experiment != "gaussian":
+        settings.remove("conditions.strengths=[0.3, 0.5]")
+        settings.append(f"conditions.corruptions={names}")
     folder = tmp_path / "run"
     assert run(preset, folder, *settings) == 0
     rows = read_results(folder / "results.csv")

@@ -7,43 +7,45 @@ import jax
 import numpy as np
 import pytest
 
-from noiseproof.commands.plan import check_memory
+from noiseproof.experiment.meta_problem import (
+    MetaProblem,
+    build_meta_problem,
+    chance_weight,
+    with_task,
+)
 from noiseproof.experiment.problem import build_problem
-from noiseproof.experiment.settings import Config, TaskConfig, default_config
-from noiseproof.experiment.tasks import MetaProblem, build_meta_problem, chance_weight, task_config
-from noiseproof.metatrain.footprint import total_bytes
+from noiseproof.experiment.reading import default_settings
+from noiseproof.experiment.settings import TaskOverlay, as_dict
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.results import read_metrics
 
 TWO_WIDTHS = (
-    "tasks=[{model={options={hidden_sizes=[8]}}},"
-    "{weight=3, model={options={hidden_sizes=[16]}}, inner={batch_size=16}}]"
+    "tasks=[{model={hidden_sizes=[8]}}, "
+    "{weight=3, model={hidden_sizes=[16]}, inner={batch_size=16}}]"
 )
 
 
-def test_a_task_lies_over_the_presets_own_sections() -> None:
-    config = default_config(
-        [
-            "data.image_size=4",
-            'model.options={hidden_sizes=[32], norm="layer"}',
-            "inner.num_steps=50",
-        ]
+def test_a_task_lies_over_the_settings_own_sections() -> None:
+    settings = default_settings(
+        ["data.image_size=4", 'model={hidden_sizes=[32], norm="layer"}', "inner.num_steps=50"]
     )
-    task = TaskConfig(model={"options": {"hidden_sizes": [8, 8]}}, inner={"batch_size": 7})
-    found = task_config(config, task)
-    assert found.model.options == {"hidden_sizes": [8, 8], "norm": "layer"}
+    task = TaskOverlay(model={"hidden_sizes": [8, 8]}, inner={"batch_size": 7})
+    found = with_task(settings, task)
+    model = as_dict(found)["model"]
+    assert model == {"kind": "mlp", "hidden_sizes": [8, 8], "norm": "layer"}
     assert (found.inner.num_steps, found.inner.batch_size) == (50, 7)
-    assert found.data == config.data
-    assert found.outer == config.outer
+    assert found.data == settings.data
+    assert found.outer == settings.outer
     assert found.tasks == ()
-    assert config.model.options["hidden_sizes"] == [32]
+    assert as_dict(settings)["model"]["hidden_sizes"] == [32]
 
 
-def test_another_name_takes_no_options_of_the_presets_own() -> None:
-    config = default_config(["data.image_size=4", "model.options={hidden_sizes=[32]}"])
-    found = task_config(config, TaskConfig(data={"name": "mnist"}, model={"name": "convnet"}))
+def test_another_name_takes_no_options_of_the_settings_own() -> None:
+    settings = default_settings(["data.image_size=4", "model.hidden_sizes=[32]"])
+    task = TaskOverlay(data={"name": "mnist"}, model={"kind": "convnet", "channels": [4]})
+    found = with_task(settings, task)
     assert (found.data.name, found.data.image_size) == ("mnist", 0)
-    assert (found.model.name, found.model.options) == ("convnet", {})
+    assert as_dict(found)["model"] == {"kind": "convnet", "channels": [4], "norm": None}
 
 
 def test_no_task_counts_for_more_because_it_has_more_classes() -> None:
@@ -51,9 +53,9 @@ def test_no_task_counts_for_more_because_it_has_more_classes() -> None:
 
 
 def test_without_tasks_the_problem_is_the_presets_own() -> None:
-    config = default_config(["inner.num_steps=20", "estimator.truncation=10"])
-    problem = build_problem(config, None)
-    meta = build_meta_problem(config, problem, None)
+    settings = default_settings(["inner.num_steps=20", "estimator.truncation=10"])
+    problem = build_problem(settings, None)
+    meta = build_meta_problem(settings, problem, None)
     assert meta.objective.task is problem.objective.task
     assert meta.data is problem.data
     assert meta.select_data is problem.select_data
@@ -62,14 +64,15 @@ def test_without_tasks_the_problem_is_the_presets_own() -> None:
     jax.tree.map(np.testing.assert_array_equal, meta.unflatten(row), theta)
 
 
-def built(*settings: str) -> tuple[Config, MetaProblem]:
-    config = default_config(["inner.num_steps=20", "estimator.truncation=10", *settings])
-    return config, build_meta_problem(config, build_problem(config, None), None)
+def built(*changes: str) -> MetaProblem:
+    small = ("inner.num_steps=20", "estimator.truncation=10", "pool.size=64")
+    settings = default_settings([*small, *changes])
+    return build_meta_problem(settings, build_problem(settings, None), None)
 
 
 def test_tasks_on_one_data_set_share_its_images() -> None:
     """Catches a copy on the device for every width."""
-    _, meta = built("estimator.num_pairs=2", TWO_WIDTHS)
+    meta = built("estimator.num_pairs=2", TWO_WIDTHS)
     first, second = meta.data
     assert first.inner.images is second.inner.images
     sizes = [
@@ -80,20 +83,8 @@ def test_tasks_on_one_data_set_share_its_images() -> None:
     assert meta.estimator.num_inner_steps == 2 * (2 * 2 * 10)
 
 
-def test_memory_is_that_of_all_tasks() -> None:
-    """Catches a check of the preset's own problem, which is one of them."""
-    widths = ("tasks=[{model={options={hidden_sizes=[8]}}}]", "model.options.hidden_sizes=[16]")
-    both, narrow, wide = (
-        check_memory(*built("estimator.num_pairs=2", setting))
-        for setting in (TWO_WIDTHS.replace("weight=3, ", ""), *widths)
-    )
-    assert both.params == narrow.params + wide.params
-    assert both.carried == narrow.carried + wide.carried
-    assert total_bytes(both) > total_bytes(narrow)
-
-
 def test_reparametrization_reaches_the_estimator_and_not_the_score() -> None:
-    _, meta = built("estimator.num_pairs=2", "reparametrization.level=tensor")
+    meta = built("estimator.num_pairs=2", "reparametrization.level=tensor")
     theta = jax.eval_shape(meta.objective.learned.init, jax.random.key(0))
     state = jax.eval_shape(meta.estimator.init, theta, None, jax.random.key(1))
     assert hasattr(state.carry.runs.params, "scales")
@@ -104,15 +95,14 @@ def test_reparametrization_reaches_the_estimator_and_not_the_score() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["tasks=[{weight=0}]"], r"Weights of tasks must be positive, got \[0\.0\]"),
-        (["tasks=5"], "tasks must be a list of tables, got 5"),
-        (["tasks=[5]"], "tasks must be a section, got 5"),
-        (["tasks=[{rule={}}]"], "tasks has no key rule; allowed are weight, data, model, inner"),
-        (["tasks=[{model={width=5}}]"], "tasks.model has no key width; allowed are name, options"),
-        (["tasks=[{inner={batch_size=0}}]"], "batch_size must be positive, got 0"),
+        (["tasks=[{weight=0}]"], r"tasks\[0\].weight must be a number > 0.0, got 0"),
+        (["tasks=5"], "tasks must be a list, got 5"),
+        (["tasks=[5]"], r"tasks\[0\] must be a section, got 5"),
+        (["tasks=[{rule={}}]"], r"tasks\[0\] has no key 'rule'; allowed are weight, data, model"),
+        (["tasks=[{model={width=5}}]"], "tasks.model has no key 'width'; allowed are kind, hidden"),
+        (["tasks=[{inner={batch_size=0}}]"], "batch_size must be a whole number >= 1, got 0"),
         (["tasks=[{}, {inner={num_steps=40}}]"], r"num_steps must be the same .* \[20, 40\]"),
-        (["reparametrization.level=layer"], "level must be one of global, tensor, weight"),
-        (["reparametrization={level='tensor', low=0}"], r"Scales must be positive.* 0\.0 to 1000"),
+        (["reparametrization={level='tensor', low=9, high=1}"], r"Scales must be positive, low at"),
     ],
 )
 def test_bad_settings(settings: list[str], message: str) -> None:
@@ -123,15 +113,10 @@ def test_bad_settings(settings: list[str], message: str) -> None:
 @pytest.mark.slow
 def test_meta_training_on_two_widths_resumes_bit_for_bit(tmp_path: Path) -> None:
     """On digits, with batch sizes of their own, under random scales and staggered runs."""
-    config = default_config(
-        [
-            TWO_WIDTHS,
-            *("inner.num_steps=20", "outer.loss_interval=5", "outer.pool_size=64"),
-            *("estimator.num_pairs=2", "estimator.truncation=10"),
-            "reparametrization={level='tensor', low=0.5, high=2}",
-        ]
+    meta = built(
+        *(TWO_WIDTHS, "window.loss_interval=5", "estimator.num_pairs=2"),
+        "reparametrization={level='tensor', low=0.5, high=2}",
     )
-    meta = build_meta_problem(config, build_problem(config, None), None)
     plan = Plan(num_outer_steps=4, learning_rate=0.01, select_every=2, num_select_runs=2)
 
     def train(folder: Path, stop_after: int) -> OuterState:
@@ -156,7 +141,7 @@ def test_meta_training_on_two_widths_resumes_bit_for_bit(tmp_path: Path) -> None
     for name in ("theta", "best_theta", "best_select_loss"):
         jax.tree.map(np.testing.assert_array_equal, getattr(whole, name), getattr(parts, name))
     first, last = map(meta.unflatten, (whole.initial_theta, whole.theta))
-    assert not np.array_equal(last["log_step"], first["log_step"])
+    assert not np.array_equal(last["step"], first["step"])
     lines = read_metrics(tmp_path / "parts" / "metrics.jsonl")
     assert [line.inner_steps for line in lines] == [
         step * 2 * (2 * 2 * 10) for step in (1, 2, 3, 4)

@@ -193,19 +193,6 @@ def test_the_meta_loss_is_the_weighted_mean_of_its_components(num_images):
     assert float(task.meta_loss(OUTER, data, KEY)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_worst_component_may_rule():
-    task = build(components=MIXED, balance="worst")
-    assert float(task.meta_loss(OUTER, task.refresh(DATA, KEY), KEY)) == UNKNOWN
-
-
-def test_losses_count_relative_to_their_references():
-    """The mean reference is 1/4 · 1 + 3/4 · 5 = 4: the loss of the first counts fourfold."""
-    mixture = [MIXED[0], MIXED[1]._replace(reference=5.0)]
-    task = build(components=mixture)
-    loss = float(task.meta_loss(OUTER, task.refresh(DATA, KEY), KEY))
-    assert loss == pytest.approx(np.log(NUM_CLASSES), rel=1e-4)
-
-
 def test_batches_are_drawn_from_the_whole_stretch_of_a_component():
     """All 64 images of the pool come up in 200 batches; one is missed with chance 64 · e^-50."""
     seen = set()
@@ -258,11 +245,6 @@ def test_mixtures_are_checked_where_the_task_is_built():
         build(components=[])
     with pytest.raises(ValueError, match="pool_size must be at least 1, got 0"):
         build(pool_size=0)
-
-
-def test_an_unknown_balance():
-    with pytest.raises(ValueError, match="balance must be one of mean, worst, got best"):
-        build(balance="best")
 
 
 def test_batches_are_drawn_evenly_and_with_replacement():

@@ -126,7 +126,22 @@ def families(*, fold: str, clean: float = 0.25, num_channels: int) -> OuterLoss:
     """
     if fold not in SPLITS:
         raise ValueError(f"fold must be one of {', '.join(SPLITS)}, got {short(fold)}.")
-    names = for_channels(SPLITS[fold].meta_train, num_channels)
+    return named_corruptions(*for_channels(SPLITS[fold].meta_train, num_channels), clean=clean)
+
+
+def named_corruptions(*names: str, clean: float = 0.25) -> OuterLoss:
+    """Named corruptions, alike often, at random severities.
+
+    Args:
+        names: Keys of `CORRUPTIONS` that have a family.
+        clean: Share of clean images, 0 to 1.
+
+    Raises:
+        ValueError: There is no name, or an unknown one, or the share is out of range.
+    """
+    for name in names or ("",):
+        if name not in FAMILY_OF:
+            raise ValueError(f"names must be among {', '.join(FAMILY_OF)}, got {short(name)}.")
     named = [Component(1.0 / len(names), random_severity(name), name) for name in names]
     return OuterLoss(
         beside(named, clean=clean),
