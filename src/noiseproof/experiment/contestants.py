@@ -13,7 +13,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 from rich.console import Console
 
-from noiseproof.corruptions.noise import random_spectral_noise
+from noiseproof.corruptions.kernels.noise import random_spectral_noise
 from noiseproof.evaluate.protocol import Contestant
 from noiseproof.evaluate.tuning import Tuned, tune
 from noiseproof.experiment.folder import CONFIG_FILE
