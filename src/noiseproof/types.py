@@ -29,6 +29,9 @@ Image: TypeAlias = Float[Array, "height width channels"]
 Severity: TypeAlias = int | float | Int[Array, ""] | Float[Array, ""]
 """How strong a named corruption is, 1 (weakest) to 5."""
 
+Constant: TypeAlias = float | Float[Array, ""] | Int[Array, ""]
+"""A constant of a corruption, such as a standard deviation: a Python number, or traced."""
+
 Corruption: TypeAlias = Callable[[Image, Severity, PRNGKeyArray], Image]
 """`(image, severity, key) -> image`: a named corruption with five severities."""
 

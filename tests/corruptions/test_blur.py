@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from noiseproof.corruptions import CORRUPTIONS, blur, filters, glass
+from noiseproof.corruptions import CORRUPTIONS
+from noiseproof.corruptions.kernels import blur, glass
+from noiseproof.corruptions.numerics import filters
 
 KEY = jax.random.key(3)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from noiseproof.corruptions import edges, spatter
+from noiseproof.corruptions.kernels import edges, spatter
 
 
 @pytest.fixture(scope="module")

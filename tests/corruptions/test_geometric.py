@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from noiseproof.corruptions import CORRUPTIONS, geometric, warps
+from noiseproof.corruptions import CORRUPTIONS
+from noiseproof.corruptions.kernels import geometric
+from noiseproof.corruptions.numerics import warps
 
 KEY = jax.random.key(0)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noiseproof.corruptions import corrupt, gaussian_noise, spectral_noise
-from noiseproof.corruptions.noise import random_spectral_noise
+from noiseproof.corruptions.kernels.noise import random_spectral_noise
 
 GREY = jnp.full((200, 16, 16, 3), 0.5, jnp.float32)
 KEY = jax.random.key(0)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noiseproof.corruptions import CORRUPTIONS, occlusion
+from noiseproof.corruptions import CORRUPTIONS
+from noiseproof.corruptions.kernels import occlusion
 
 BLACK = jnp.zeros((28, 28, 1))
 KEY = jax.random.key(1)

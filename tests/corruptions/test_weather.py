@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noiseproof.corruptions import CORRUPTIONS, corrupt
-from noiseproof.corruptions.weather import _power_law_field, frost
+from noiseproof.corruptions.kernels.weather import _power_law_field, frost
 
 GREY = jnp.full((64, 32, 32, 3), 0.4, jnp.float32)
 KEY = jax.random.key(0)

@@ -7,7 +7,7 @@ import pytest
 
 from noiseproof.corruptions import corrupt
 from noiseproof.corruptions.families import FAMILIES, SPLITS, VALIDATION_4
-from noiseproof.corruptions.noise import gaussian_noise
+from noiseproof.corruptions.kernels.noise import gaussian_noise
 from noiseproof.evaluate.suites import (
     all_severities,
     corrupted,

@@ -8,9 +8,9 @@ frames. `gaussian_noise` and its like build corruptions of one free strength.
 
 from noiseproof.corruptions.apply import corrupt
 from noiseproof.corruptions.families import FAMILIES, SPLITS, Split
-from noiseproof.corruptions.levels import quantized
+from noiseproof.corruptions.kernels.noise import gaussian_noise, spectral_noise
 from noiseproof.corruptions.mixing import corrupt_mixed
-from noiseproof.corruptions.noise import gaussian_noise, spectral_noise
+from noiseproof.corruptions.numerics.levels import quantized
 from noiseproof.corruptions.sequences import SEQUENCES
 from noiseproof.corruptions.severity import NamedCorruption
 from noiseproof.corruptions.suites import CORRUPTIONS

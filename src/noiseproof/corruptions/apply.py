@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from noiseproof.corruptions.levels import quantized
+from noiseproof.corruptions.numerics.levels import quantized
 from noiseproof.corruptions.severity import NamedCorruption, static_severity
 from noiseproof.corruptions.suites import CORRUPTIONS
 from noiseproof.types import Image

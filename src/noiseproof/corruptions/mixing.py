@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from noiseproof.corruptions.apply import check_images, check_severities, find_corruption
-from noiseproof.corruptions.levels import quantized
+from noiseproof.corruptions.numerics.levels import quantized
 from noiseproof.corruptions.severity import static_severity
 
 

@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions import noise, photometric, sampling
-from noiseproof.corruptions.blur import smear
-from noiseproof.corruptions.filters import gaussian_blur
-from noiseproof.corruptions.geometric import resample, rotation
-from noiseproof.corruptions.spatter import lay_water
-from noiseproof.corruptions.warps import sample
-from noiseproof.corruptions.weather import draw_flakes, lay_snow
+from noiseproof.corruptions.kernels import noise, photometric
+from noiseproof.corruptions.kernels.blur import smear
+from noiseproof.corruptions.kernels.geometric import resample, rotation
+from noiseproof.corruptions.kernels.spatter import lay_water
+from noiseproof.corruptions.kernels.weather import draw_flakes, lay_snow
+from noiseproof.corruptions.numerics import sampling
+from noiseproof.corruptions.numerics.filters import gaussian_blur
+from noiseproof.corruptions.numerics.warps import sample
 from noiseproof.types import Image, ImageTransform
 
 NUM_FRAMES = 31

@@ -13,14 +13,11 @@ from typing import NamedTuple, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
-from noiseproof.types import Image, Severity
+from noiseproof.types import Constant, Image, Severity
 
 NUM_SEVERITIES = 5
-
-Constant: TypeAlias = float | Float[Array, ""] | Int[Array, ""]
-"""A constant of a corruption: a Python number, or traced."""
 
 Table: TypeAlias = tuple[float, ...]
 """A constant at the severities 1 to 5; all of type int where only whole numbers make sense."""

@@ -11,7 +11,7 @@ MNIST-C (N. Mu and J. Gilmer, 2019, arXiv 1906.02337), whose released arrays hav
 
 from functools import partial
 
-from noiseproof.corruptions import (
+from noiseproof.corruptions.kernels import (
     blur,
     digital,
     geometric,
@@ -22,9 +22,9 @@ from noiseproof.corruptions import (
     photometric,
     weather,
 )
-from noiseproof.corruptions.edges import draw_edges
+from noiseproof.corruptions.kernels.edges import draw_edges
+from noiseproof.corruptions.kernels.spatter import spatter
 from noiseproof.corruptions.severity import NamedCorruption, graded
-from noiseproof.corruptions.spatter import spatter
 
 CIFAR_10_C: dict[str, NamedCorruption] = {
     "gaussian_noise": graded(noise.add_gaussian_noise, std=(0.04, 0.06, 0.08, 0.09, 0.10)),

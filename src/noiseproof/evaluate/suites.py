@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from noiseproof.corruptions.families import FAMILY_OF, for_channels
-from noiseproof.corruptions.levels import quantized
-from noiseproof.corruptions.noise import gaussian_noise
+from noiseproof.corruptions.kernels.noise import gaussian_noise
+from noiseproof.corruptions.numerics.levels import quantized
 from noiseproof.corruptions.severity import NUM_SEVERITIES
 from noiseproof.corruptions.suites import CORRUPTIONS
 from noiseproof.results import Role

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from noiseproof.corruptions.noise import random_spectral_noise
+from noiseproof.corruptions.kernels.noise import random_spectral_noise
 from noiseproof.tasks.augmix import augmix
 from noiseproof.tasks.mixtures import Component
 from noiseproof.tasks.outer_losses import OuterLoss

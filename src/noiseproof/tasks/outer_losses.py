@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from noiseproof.corruptions.families import FAMILY_OF, SPLITS, for_channels
-from noiseproof.corruptions.geometric import random_warp
-from noiseproof.corruptions.noise import gaussian_noise, random_spectral_noise
+from noiseproof.corruptions.kernels.geometric import random_warp
+from noiseproof.corruptions.kernels.noise import gaussian_noise, random_spectral_noise
 from noiseproof.corruptions.suites import CORRUPTIONS
 from noiseproof.messages import short
 from noiseproof.tasks.mixtures import Component

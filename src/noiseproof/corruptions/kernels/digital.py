@@ -3,10 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.corruptions.filters import box_matrix, separable
-from noiseproof.corruptions.levels import quantized, rounded
-from noiseproof.corruptions.severity import Constant
-from noiseproof.types import Image
+from noiseproof.corruptions.numerics.filters import box_matrix, separable
+from noiseproof.corruptions.numerics.levels import quantized, rounded
+from noiseproof.types import Constant, Image
 
 
 def pixelate(image: Image, key: PRNGKeyArray, *, share: Constant) -> Image:

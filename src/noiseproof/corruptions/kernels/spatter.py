@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions import edges, filters, sampling
-from noiseproof.corruptions.severity import Constant
-from noiseproof.types import Image
+from noiseproof.corruptions.kernels import edges
+from noiseproof.corruptions.numerics import filters, sampling
+from noiseproof.types import Constant, Image
 
 WATER = np.array([175.0, 238.0, 238.0], np.float32) / 255
 """Color of water: pale turquoise."""

@@ -12,8 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from noiseproof.corruptions.severity import Constant
-from noiseproof.types import Image
+from noiseproof.types import Constant, Image
 
 MAX_UNROLLED = 7
 """Rows of a kernel up to which a filter is written out, as fast as it gets."""

@@ -11,9 +11,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from noiseproof.corruptions import filters, sampling
-from noiseproof.corruptions.severity import Constant
-from noiseproof.types import Image
+from noiseproof.corruptions.numerics import filters, sampling
+from noiseproof.types import Constant, Image
 
 MAX_MOTION_SIGMAS = 4.0
 """Taps of a motion blur beyond so many sigmas weigh less than 0.0004 of the first; they are cut."""

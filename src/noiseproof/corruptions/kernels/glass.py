@@ -15,11 +15,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from noiseproof.corruptions import sampling
-from noiseproof.corruptions.filters import gaussian_blur
-from noiseproof.corruptions.levels import quantized
-from noiseproof.corruptions.severity import Constant
-from noiseproof.types import Image
+from noiseproof.corruptions.numerics import sampling
+from noiseproof.corruptions.numerics.filters import gaussian_blur
+from noiseproof.corruptions.numerics.levels import quantized
+from noiseproof.types import Constant, Image
 
 MAX_SIGMA = 1.5
 """Static bound of the sigma of `blur_glass`, in pixels: the largest of all tables."""

@@ -9,9 +9,8 @@ import math
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.corruptions.fields import plasma
-from noiseproof.corruptions.severity import Constant
-from noiseproof.types import Image
+from noiseproof.corruptions.numerics.fields import plasma
+from noiseproof.types import Constant, Image
 
 
 def brighten(image: Image, key: PRNGKeyArray, *, shift: Constant) -> Image:

@@ -2,7 +2,7 @@
 
 Gaussian, shot, impulse and speckle noise of CIFAR-10-C (D. Hendrycks and T. Dietterich, 2019,
 arXiv 1903.12261), and Gaussian noise of a free spectrum. Random numbers come from
-`noiseproof.corruptions.sampling`, which says how good they are.
+`noiseproof.corruptions.numerics.sampling`, which says how good they are.
 """
 
 import jax
@@ -10,10 +10,9 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.corruptions import sampling
-from noiseproof.corruptions.fields import spectral_field
-from noiseproof.corruptions.severity import Constant
-from noiseproof.types import Image, ImageTransform
+from noiseproof.corruptions.numerics import sampling
+from noiseproof.corruptions.numerics.fields import spectral_field
+from noiseproof.types import Constant, Image, ImageTransform
 
 
 def add_gaussian_noise(image: Image, key: PRNGKeyArray, *, std: Constant) -> Image:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions import sampling
-from noiseproof.corruptions.severity import Constant
+from noiseproof.corruptions.numerics import sampling
+from noiseproof.types import Constant
 
 
 @cache

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions.levels import quantized, straight_through
-from noiseproof.corruptions.severity import Constant
-from noiseproof.types import Image
+from noiseproof.corruptions.numerics.levels import quantized, straight_through
+from noiseproof.types import Constant, Image
 
 LUMA_TABLE = np.array(
     [

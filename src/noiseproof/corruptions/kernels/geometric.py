@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions import sampling
-from noiseproof.corruptions.fields import spectral_field
-from noiseproof.corruptions.filters import gaussian_matrix
-from noiseproof.corruptions.severity import Constant
-from noiseproof.corruptions.warps import sample
-from noiseproof.types import Image, ImageTransform
+from noiseproof.corruptions.numerics import sampling
+from noiseproof.corruptions.numerics.fields import spectral_field
+from noiseproof.corruptions.numerics.filters import gaussian_matrix
+from noiseproof.corruptions.numerics.warps import sample
+from noiseproof.types import Constant, Image, ImageTransform
 
 
 def deform(

@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions import sampling
-from noiseproof.corruptions.blur import smear
-from noiseproof.corruptions.fields import gaussian_field, radial_frequencies
-from noiseproof.corruptions.filters import separable, zoom_matrix
-from noiseproof.corruptions.levels import quantized, rounded
-from noiseproof.corruptions.severity import Constant
-from noiseproof.types import Image
+from noiseproof.corruptions.kernels.blur import smear
+from noiseproof.corruptions.numerics import sampling
+from noiseproof.corruptions.numerics.fields import gaussian_field, radial_frequencies
+from noiseproof.corruptions.numerics.filters import separable, zoom_matrix
+from noiseproof.corruptions.numerics.levels import quantized, rounded
+from noiseproof.types import Constant, Image
 
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 """Luma of red, green and blue (ITU-R BT.601)."""

@@ -14,9 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions import sampling
-from noiseproof.corruptions.severity import Constant
-from noiseproof.types import Image
+from noiseproof.corruptions.numerics import sampling
+from noiseproof.types import Constant, Image
 
 DRAWN_SIDE = 28
 """Pixels of the image that lines are designed for: MNIST's."""

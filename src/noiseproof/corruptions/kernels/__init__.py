@@ -1,0 +1,1 @@
+"""What corruptions do to one image, each a function with free constants."""
