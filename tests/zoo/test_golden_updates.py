@@ -19,6 +19,9 @@ from noiseproof.zoo import load_learned, shipped_names
 GOLDEN = Path(__file__).with_name("golden_updates.json")
 IMAGE_SHAPE = (4, 5, 2)
 NUM_STEPS = 3
+NUM_UPDATES = 4
+"""One at the end of the run, where the schedule has its smallest value."""
+
 MODELS = (
     mlp(image_shape=IMAGE_SHAPE, num_classes=3, hidden_sizes=(4, 6), norm="layer"),
     convnet(image_shape=IMAGE_SHAPE, num_classes=3, channels=(2, 3), norm="layer"),
@@ -61,7 +64,7 @@ def test_shipped_optimizers_do_what_they_did() -> None:
     a change that is meant, or with a newly shipped optimizer, delete `golden_updates.json`, run
     this test, which then writes it anew and fails, and read the difference before committing it.
     """
-    params, gradients, probes = drawn(0), drawn(1, NUM_STEPS), drawn(2)
+    params, gradients, probes = drawn(0), drawn(1, NUM_UPDATES), drawn(2)
     found, sizes = {}, {}
     for name in shipped_names():
         _, theta, card = load_learned(name)
