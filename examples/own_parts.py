@@ -129,7 +129,7 @@ def main(
     dataset = load_dataset("digits")
     model = residual_mlp(num_pixels=64, num_features=32, num_classes=dataset.num_classes)
     objective = build_objective(model, dataset, num_steps)
-    train, outer, select, test = (Batch(*map(jnp.asarray, split)) for split in dataset[2:])
+    train, outer, select, test = (Batch(*map(jnp.asarray, split)) for split in dataset[2:6])
     data, select_data = TaskData(train, outer), TaskData(train, select)
 
     estimator = nres(objective, truncation=50, num_pairs=8, std=0.02)

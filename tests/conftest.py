@@ -5,12 +5,14 @@ import io
 import os
 import struct
 import tarfile
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+import scipy.io
 
 # Most of a test's time is compiling: programs are kept between tests, workers and sessions.
 COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
@@ -58,17 +60,46 @@ def idx_bytes(values: np.ndarray) -> bytes:
     return header + values.tobytes()
 
 
+def idx_files(part: str, num_images: int, num_classes: int = 10) -> dict[str, bytes]:
+    """Images and labels of one part in IDX files, images random, labels in turn."""
+    labels = cycled_labels(num_images, num_classes)
+    return {
+        f"{part}-images-idx3-ubyte": idx_bytes(random_images(num_images, 28, 28, seed=num_images)),
+        f"{part}-labels-idx1-ubyte": idx_bytes(labels),
+    }
+
+
 def write_mnist(folder: Path, *, num_train: int = 100, num_test: int = 20, gz: bool = True) -> None:
     """The four files of the MNIST family, images random, labels 0 to 9 in turn."""
     folder.mkdir(parents=True)
-    for part, num_images in (("train", num_train), ("t10k", num_test)):
-        images = idx_bytes(random_images(num_images, 28, 28, seed=num_images))
-        for name, content in (
-            (f"{part}-images-idx3-ubyte", images),
-            (f"{part}-labels-idx1-ubyte", idx_bytes(cycled_labels(num_images))),
-        ):
-            path = folder / (f"{name}.gz" if gz else name)
-            path.write_bytes(gzip.compress(content) if gz else content)
+    for name, content in {**idx_files("train", num_train), **idx_files("t10k", num_test)}.items():
+        path = folder / (f"{name}.gz" if gz else name)
+        path.write_bytes(gzip.compress(content) if gz else content)
+
+
+def write_emnist(path: Path, classes: dict[str, int]) -> None:
+    """EMNIST's one archive, 14 training images a class and one to test; letters are from 1."""
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for split, num_classes in classes.items():
+            for part, per_class in (("train", 14), ("test", 1)):
+                files = idx_files(f"emnist-{split}-{part}", per_class * num_classes, num_classes)
+                if split == "letters":
+                    labels = cycled_labels(per_class * num_classes, num_classes) + 1
+                    files[f"emnist-{split}-{part}-labels-idx1-ubyte"] = idx_bytes(labels)
+                for name, content in files.items():
+                    archive.writestr(f"gzip/{name}.gz", gzip.compress(content, 1))
+
+
+def write_svhn(folder: Path, *, num_train: int = 100, num_test: int = 20) -> None:
+    """The two files of SVHN, images random, labels 1 to 10 in turn."""
+    folder.mkdir(parents=True)
+    for part, num_images in (("train", num_train), ("test", num_test)):
+        arrays = {
+            "X": random_images(num_images, 32, 32, 3, seed=num_images).transpose(1, 2, 3, 0),
+            "y": cycled_labels(num_images)[:, None] + 1,
+        }
+        scipy.io.savemat(folder / f"{part}_32x32.mat", arrays, do_compression=True)
 
 
 def cifar_files(num_images: int = 20) -> dict[str, bytes]:
@@ -81,11 +112,23 @@ def cifar_files(num_images: int = 20) -> dict[str, bytes]:
     return files
 
 
-def write_tar(path: Path, files: dict[str, bytes]) -> None:
+def cifar100_files(num_train: int = 1400, num_test: int = 100) -> dict[str, bytes]:
+    """The two files of CIFAR-100, images random, classes 0 to 99 and 0 to 19 in turn."""
+    files = {}
+    for name, num_images in (("train.bin", num_train), ("test.bin", num_test)):
+        labels = np.stack([cycled_labels(num_images, 20), cycled_labels(num_images, 100)], axis=1)
+        pixels = random_images(num_images, 3072, seed=num_images)
+        files[name] = np.concatenate([labels, pixels], axis=1).tobytes()
+    return files
+
+
+def write_tar(
+    path: Path, files: dict[str, bytes], folder: str = "cifar-10-batches-bin", level: int = 9
+) -> None:
     """The files in a gzip archive, in the folder that CIFAR-10's has."""
-    with tarfile.open(path, "w:gz") as archive:
+    with tarfile.open(path, "w:gz", compresslevel=level) as archive:
         for name, content in files.items():
-            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member = tarfile.TarInfo(f"{folder}/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
 
@@ -99,17 +142,27 @@ def generate() -> SimpleNamespace:
         idx_bytes=idx_bytes,
         write_mnist=write_mnist,
         cifar_files=cifar_files,
+        cifar100_files=cifar100_files,
+        write_emnist=write_emnist,
+        write_svhn=write_svhn,
         write_tar=write_tar,
     )
 
 
 @pytest.fixture(scope="session")
 def small_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with MNIST, Fashion-MNIST and CIFAR-10 of 100 training and 20 test images."""
+    """A data folder with all published data sets, most of 100 training and 20 test images."""
     folder = tmp_path_factory.mktemp("data")
     write_mnist(folder / "mnist")
     write_mnist(folder / "fashion-mnist", gz=False)
     write_tar(folder / "cifar-10-binary.tar.gz", cifar_files())
+    files = cifar100_files()
+    write_tar(folder / "cifar-100-binary.tar.gz", files, "cifar-100-binary", level=1)
+    write_mnist(folder / "kmnist")
+    from noiseproof.data.published import EMNIST_CLASSES  # not above, as below
+
+    write_emnist(folder / "emnist" / "gzip.zip", EMNIST_CLASSES)
+    write_svhn(folder / "svhn")
     return folder
 
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from noiseproof.data.cifar import read_cifar10
+from noiseproof.data.cifar import CIFAR_10, cifar
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is not the official file")
+read_cifar10 = cifar(CIFAR_10)
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 
@@ -87,8 +87,8 @@ def test_a_link_is_no_file(tmp_path: Path, generate: SimpleNamespace):
 
 def test_a_private_copy_is_used_with_a_notice(tmp_path: Path, generate: SimpleNamespace):
     generate.write_tar(tmp_path / ARCHIVE, generate.cifar_files())
-    with pytest.warns(UserWarning, match=r"cifar-10-binary\.tar\.gz is not the official file"):
-        read_cifar10(tmp_path)
+    (notice,) = read_cifar10(tmp_path).notices
+    assert f"{ARCHIVE} is not the official file (its SHA-256 differs)" in notice
 
 
 def test_missing_files_are_named(tmp_path: Path, generate: SimpleNamespace):

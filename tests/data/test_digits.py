@@ -31,10 +31,10 @@ def test_labels_belong_to_their_images():
 
 def test_split_sizes():
     dataset = load_dataset("digits")
-    sizes = [len(part.labels) for part in dataset[2:]]
+    sizes = [len(part.labels) for part in dataset[2:6]]
     assert sizes == [920, 280, 200, 397]
 
 
 def test_image_size_reaches_all_splits():
     dataset = load_dataset("digits", image_size=4)
-    assert {part.images.shape[1:] for part in dataset[2:]} == {(4, 4, 1)}
+    assert {part.images.shape[1:] for part in dataset[2:6]} == {(4, 4, 1)}

@@ -1,7 +1,6 @@
 """The readers on the real files, where there are some."""
 
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -29,19 +28,16 @@ def test_the_mnist_family(name: str):
     data_dir = needs(name)
     for file in PUBLISHED[name]:
         assert sha256_of(data_dir / file.path, of_content=True) == file.sha256
-    with warnings.catch_warnings():
-        # The official files must raise no notice.
-        warnings.simplefilter("error")
-        dataset = load_dataset(name, data_dir=data_dir)
-    sizes = [len(part.labels) for part in dataset[2:]]
+    dataset = load_dataset(name, data_dir=data_dir)
+    assert dataset.notices == ()
+    sizes = [len(part.labels) for part in dataset[2:6]]
     assert sizes == [50_000, 5_000, 5_000, 10_000]
     assert dataset.train.images.shape[1:] == (28, 28, 1)
 
 
-@pytest.mark.filterwarnings("ignore:.*is not the official file")
 def test_cifar10():
     dataset = load_dataset("cifar-10", data_dir=needs("cifar-10"))
-    sizes = [len(part.labels) for part in dataset[2:]]
+    sizes = [len(part.labels) for part in dataset[2:6]]
     assert sizes == [40_000, 5_000, 5_000, 10_000]
     assert np.bincount(dataset.test.labels).tolist() == [1_000] * 10
     assert np.bincount(dataset.outer.labels).tolist() == [500] * 10

@@ -20,6 +20,9 @@ SPLIT_SEED = 190603367
 MAX_HELD_OUT = 5_000
 """Images of `outer`, and of `select`, at most: what CIFAR-10 and the MNIST family get."""
 
+MAX_TEST = 10_000
+"""Images at most that are set aside for testing where a data set has none."""
+
 OUTER_PART, SELECT_PART = 5, 7
 """Small sets give a fifth of the training images to `outer` and a seventh to `select`."""
 
@@ -33,12 +36,14 @@ class Source(NamedTuple):
             `[batch height width channels]`, contiguous, one channel for grey; labels int32.
         test: The published test set, likewise.
         num_classes: Labels are 0 to `num_classes - 1`.
+        notices: What the reader assumed, a line each.
     """
 
     name: str
     train: Batch
     test: Batch
     num_classes: int
+    notices: tuple[str, ...] = ()
 
 
 class Dataset(NamedTuple):
@@ -51,6 +56,7 @@ class Dataset(NamedTuple):
         outer: The outer loss, and every rival's tuning loss.
         select: The final choice among candidates.
         test: The final evaluation, and nothing else.
+        notices: What the reader assumed, a line each, for whoever reads the data to print.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Dataset(NamedTuple):
     outer: Batch
     select: Batch
     test: Batch
+    notices: tuple[str, ...] = ()
 
 
 def image_shape(dataset: Dataset) -> tuple[int, int, int]:
@@ -88,6 +95,7 @@ def split(source: Source) -> Dataset:
         outer=take(source.train, outer),
         select=take(source.train, select),
         test=source.test,
+        notices=source.notices,
     )
 
 
@@ -114,6 +122,16 @@ def stratified_order(labels: Int32[np.ndarray, " batch"]) -> Int[np.ndarray, " b
         members = shuffled[labels[shuffled] == label]
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
     return np.argsort(place, kind="stable")
+
+
+def cut_test(batch: Batch) -> tuple[Batch, Batch]:
+    """Training and test images of a data set that has no test images of its own.
+
+    A fifth is set aside, at most 10,000, every class in its share and the same ones on every call.
+    """
+    num_test = min(MAX_TEST, len(batch.labels) // OUTER_PART)
+    test, train = np.split(stratified_order(batch.labels), [num_test])
+    return take(batch, train), take(batch, test)
 
 
 def take(batch: Batch, indices: Int[np.ndarray, " chosen"]) -> Batch:

@@ -2,24 +2,36 @@
 
 A download grows in a `.part` file beside its place. Only when it is whole and its checksum is the
 published one does it take its name, in one atomic step; a `.part` that an interruption left behind
-is continued by an HTTP range request (RFC 9110, section 14).
+is continued by an HTTP range request (RFC 9110, section 14). The server is not trusted: what comes
+beyond the published size, or hardly comes at all, ends the download.
 """
 
 import gzip
 import http.client
+import os
+import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from noiseproof.data.published import PUBLISHED, PublishedFile, sha256_of
+from noiseproof.data.trust import reason, require_printable
+from noiseproof.messages import short
 
 CHUNK = 1 << 18
 """Bytes between two reports of progress."""
 
 TIMEOUT = 60.0
-"""Seconds of silence after which a connection counts as broken."""
+"""Seconds of silence, or of less than `SLOWEST`, after which a connection counts as broken."""
+
+SLOWEST = 1_000
+"""Bytes a second that must come; one byte now and then would keep a connection open for ever."""
+
+MORE = 1.25
+"""So many times the known size may come where gzip was wrapped anew; else the known size."""
 
 AGAIN = "Fetch again to continue from where it stopped."
 
@@ -53,7 +65,8 @@ def fetch(
     """
     if name not in published:
         names = ", ".join(published)
-        raise ValueError(f"The data set to fetch must be one of {names}, got {name}.")
+        raise ValueError(f"The data set to fetch must be one of {names}, got {short(name)}.")
+    require_printable(data_dir)
     files = published[name]
     total, before = sum(file.num_bytes for file in files), 0
     for file in files:
@@ -71,13 +84,20 @@ def _fetch_file(file: PublishedFile, data_dir: Path, report: Callable[[int], Non
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    _download(file.url, part, report)
+    _require_own(part)
+    _download(file, part, report)
     if not _is_published(part, file):
         part.unlink()
         raise ValueError(
             f"{file.url} must have the SHA-256 {file.sha256}, got another file, which was deleted."
         )
     part.replace(path)
+
+
+def _require_own(part: Path) -> None:
+    """Raises ValueError where writing to `part` would write to another file, a pipe or a device."""
+    if part.is_symlink() or (part.exists() and (not part.is_file() or part.stat().st_nlink > 1)):
+        raise ValueError(f"{part} must be a file of its own, got a link: move it away first.")
 
 
 def _is_published(path: Path, file: PublishedFile) -> bool:
@@ -87,34 +107,81 @@ def _is_published(path: Path, file: PublishedFile) -> bool:
         return False
 
 
-def _download(url: str, part: Path, report: Callable[[int], None]) -> None:
+def _most(file: PublishedFile) -> int:
+    """Bytes of a download at most."""
+    return int(MORE * file.num_bytes) if file.of_content else file.num_bytes
+
+
+def _download(file: PublishedFile, part: Path, report: Callable[[int], None]) -> None:
     start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    start = start if start <= _most(file) else 0
+    request = urllib.request.Request(
+        file.url, headers={"Range": f"bytes={start}-"} if start else {}
+    )
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-            missing = _receive(response, part, start, report)
+            missing = _receive(response, file, part, start, report)
     except urllib.error.HTTPError as error:
         # Nothing lies beyond what an earlier call kept; the checksum tells whether that is all.
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return
-        raise ConnectionError(f"{url} must be there, got {error.code} {error.reason}.") from None
+        answer = f"{error.code} {reason(error.reason)}"
+        raise ConnectionError(f"{file.url} must be there, got {answer}.") from None
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as e:
-        raise ConnectionError(f"{url} must be reachable, got: {e}. {AGAIN}") from None
+        raise ConnectionError(f"{file.url} must be reachable, got: {reason(e)}. {AGAIN}") from None
     if missing > 0:
-        raise ConnectionError(f"{url} must come whole, got {missing} bytes too few. {AGAIN}")
+        raise ConnectionError(f"{file.url} must come whole, got {missing} bytes too few. {AGAIN}")
 
 
 def _receive(
-    response: http.client.HTTPResponse, part: Path, start: int, report: Callable[[int], None]
+    response: http.client.HTTPResponse,
+    file: PublishedFile,
+    part: Path,
+    start: int,
+    report: Callable[[int], None],
 ) -> int:
     """Appends what arrives to `part` and returns how many announced bytes did not."""
     # A server that knows no ranges answers 200 with the whole file, so we begin again.
-    resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
-    length = response.headers.get("Content-Length")
+    done = start if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+    length = _announced(response)
     received = 0
-    with part.open("ab" if resumed else "wb") as stream:
-        while chunk := response.read(CHUNK):
-            stream.write(chunk)
+    with _opened(part, go_on=done > 0) as stream:
+        for chunk in _chunks(response):
             received += len(chunk)
-            report(received + start * resumed)
-    return 0 if length is None else int(length) - received
+            if done + received > _most(file):
+                part.unlink()
+                raise ValueError(
+                    f"{file.url} must have at most {_most(file)} bytes, got more: it was deleted."
+                )
+            stream.write(chunk)
+            report(done + received)
+    return 0 if length is None else length - received
+
+
+def _announced(response: http.client.HTTPResponse) -> int | None:
+    """How many bytes the server says that there are to come, if it says."""
+    length = response.headers.get("Content-Length")
+    if length is None:
+        return None
+    if not (length.isascii() and length.isdigit() and len(length) <= 18):
+        raise ConnectionError(f"the length of the answer must be a number, got {short(length)}")
+    return int(length)
+
+
+def _opened(part: Path, *, go_on: bool) -> BinaryIO:
+    """The file to write to, never one that a link leads to."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if go_on else os.O_TRUNC)
+    return os.fdopen(os.open(part, flags | getattr(os, "O_NOFOLLOW", 0), 0o644), "wb")
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """What arrives, as it arrives, as long as it does not arrive too slowly."""
+    since, received = time.monotonic(), 0
+    while chunk := response.read1(CHUNK):
+        received += len(chunk)
+        yield chunk
+        seconds = time.monotonic() - since
+        if seconds > TIMEOUT:
+            if received < SLOWEST * seconds:
+                raise TimeoutError(f"less than {SLOWEST} bytes a second")
+            since, received = time.monotonic(), 0

@@ -4,15 +4,19 @@ IDX files are known by their decompressed content, because mirrors wrap it in gz
 compressed bytes differ; CIFAR-10 by its archive as a whole.
 
 Sources of the data: LeCun, Cortes and Burges (1998), MNIST; Xiao, Rasul and Vollgraf (2017),
-Fashion-MNIST, arXiv 1708.07747; Krizhevsky (2009), CIFAR-10, "Learning Multiple Layers of Features
-from Tiny Images". The checksums of the IDX files were computed from byte-exact copies.
+Fashion-MNIST, arXiv 1708.07747; Clanuwat et al. (2018), Kuzushiji-MNIST, arXiv 1812.01718; Cohen,
+Afshar, Tapson and van Schaik (2017), EMNIST, arXiv 1702.05373; Krizhevsky (2009), CIFAR-10 and
+CIFAR-100, "Learning Multiple Layers of Features from Tiny Images"; Netzer et al. (2011), SVHN. The
+checksums of MNIST and Fashion-MNIST were computed from byte-exact copies; those of KMNIST, EMNIST,
+CIFAR-100 and SVHN are the ones that TensorFlow Datasets checks its downloads by.
 """
 
 import gzip
 import hashlib
-import warnings
 from pathlib import Path
 from typing import NamedTuple
+
+from noiseproof.data.trust import require_regular
 
 GZIP_START = b"\x1f\x8b"
 """The first two bytes of every gzip file (RFC 1952)."""
@@ -44,6 +48,32 @@ def _idx_files(
         for file, (num_bytes, sha256) in sizes_and_sums.items()
     )
 
+
+EMNIST_CLASSES = {
+    "balanced": 47,
+    "byclass": 62,
+    "bymerge": 47,
+    "digits": 10,
+    "letters": 26,
+    "mnist": 10,
+}
+"""The six ways in which EMNIST groups its characters, and how many classes each has."""
+
+_EMNIST = PublishedFile(
+    "emnist/gzip.zip",
+    "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
+    561_753_746,
+    "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e",
+    of_content=False,
+)
+
+_CIFAR_100 = PublishedFile(
+    "cifar-100-binary.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+    168_513_733,
+    "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+    of_content=False,
+)
 
 PUBLISHED: dict[str, tuple[PublishedFile, ...]] = {
     "mnist": _idx_files(
@@ -99,18 +129,75 @@ PUBLISHED: dict[str, tuple[PublishedFile, ...]] = {
             of_content=False,
         ),
     ),
+    "cifar-100": (_CIFAR_100,),
+    "cifar-100-coarse": (_CIFAR_100,),
+    "kmnist": tuple(
+        PublishedFile(
+            f"kmnist/{file}.gz",
+            f"http://codh.rois.ac.jp/kmnist/dataset/kmnist/{file}.gz",
+            num_bytes,
+            sha256,
+            of_content=False,
+        )
+        for file, num_bytes, sha256 in (
+            (
+                "train-images-idx3-ubyte",
+                18_165_135,
+                "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            ),
+            (
+                "train-labels-idx1-ubyte",
+                29_497,
+                "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            ),
+            (
+                "t10k-images-idx3-ubyte",
+                3_041_136,
+                "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            ),
+            (
+                "t10k-labels-idx1-ubyte",
+                5_120,
+                "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+            ),
+        )
+    ),
+    **{f"emnist-{split}": (_EMNIST,) for split in EMNIST_CLASSES},
+    "svhn": tuple(
+        PublishedFile(
+            f"svhn/{file}",
+            f"http://ufldl.stanford.edu/housenumbers/{file}",
+            num_bytes,
+            sha256,
+            of_content=False,
+        )
+        for file, num_bytes, sha256 in (
+            (
+                "train_32x32.mat",
+                182_040_794,
+                "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+            ),
+            (
+                "test_32x32.mat",
+                64_275_384,
+                "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+            ),
+        )
+    ),
 }
 """Name -> the files of a data set that can be downloaded."""
 
 
 def is_gzip(path: Path) -> bool:
     """Whether the file begins as gzip does; names lie, as browsers unpack behind the back."""
+    require_regular(path)
     with path.open("rb") as stream:
         return stream.read(len(GZIP_START)) == GZIP_START
 
 
 def sha256_of(path: Path, *, of_content: bool) -> str:
     """SHA-256 of a file, of its decompressed content if `of_content` and it is gzip."""
+    require_regular(path)
     with gzip.open(path) if of_content and is_gzip(path) else path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -133,14 +220,14 @@ def first_existing(name: str, data_dir: Path | None, candidates: tuple[str, ...]
     )
 
 
-def warn_if_unofficial(name: str, path: Path, path_of_official: str, sha256: str) -> None:
-    """Says so, as a `UserWarning` of one line, when a file that was read is not the official one.
+def notices_of_unofficial(
+    name: str, path: Path, path_of_official: str, sha256: str
+) -> tuple[str, ...]:
+    """One line where a file that was read is not the official one.
 
     A private copy is as good as any once its structure is checked; records should not hide it.
     """
     official = {file.path: file.sha256 for file in PUBLISHED[name]}
-    if sha256 != official[path_of_official]:
-        warnings.warn(
-            f"{path} is not the official file (its SHA-256 differs), but it is well formed: used.",
-            stacklevel=2,
-        )
+    if sha256 == official[path_of_official]:
+        return ()
+    return (f"{path} is not the official file (its SHA-256 differs), but it is well formed: used.",)
