@@ -21,13 +21,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from noiseproof import layout_of
 from noiseproof.data import Dataset, image_shape, load_dataset
 from noiseproof.evaluate.protocol import Judged, judge
-from noiseproof.evaluate.statistics import paired_test
 from noiseproof.evaluate.suites import TestSet, corrupted
 from noiseproof.evaluate.tuning import tune
 from noiseproof.metatrain import Objective, nres
 from noiseproof.metatrain.antithetic import recipe_of
 from noiseproof.metatrain.outer_loop import Plan, meta_train
 from noiseproof.optimizers import nominal_mlp
+from noiseproof.results import paired_test
 from noiseproof.rivals import RIVALS
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean

@@ -1,6 +1,7 @@
-"""What the committed records say, as the table of `README.md`, from these records alone.
+"""What the committed records say, as the tables of `docs/results.md`, from these records alone.
 
-    python results/bars.py
+    python results/bars.py            # every record
+    python results/bars.py --readme   # the table of README.md
 
 Counted are, each by its mean over severities, of `spectral` the named corruptions outside the noise
 family that no rule was developed on, whether held out or kin of what the outer loss showed; of
@@ -9,25 +10,24 @@ Differences are in points of accuracy, the learned optimizer less a rival, with 
 interval, paired by seed.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
 from noiseproof.results import (
-    Comparison,
     Condition,
-    Summary,
+    Record,
     accuracies,
+    compare,
     mean_interval,
-    read_results,
-    read_summary,
+    places,
+    read_record,
+    significant,
 )
 
 FOLDER = Path(__file__).parent
-Table: TypeAlias = Mapping[str, Mapping[int, float]]
-"""The accuracies on one condition, by optimizer and seed."""
 
 HEADER = (
     *("record", "clean, against Adam", "better than Adam on", "significantly", "accuracy"),
@@ -35,8 +35,21 @@ HEADER = (
     *("AdamW", "itself before", "on clean images", "the strongest rival"),
 )
 
+README = {
+    "spectral-cifar-convnet/gpu/seed-0": "convnet, CIFAR-10 at 32×32, on a GPU",
+    "spectral-cifar-convnet/seed-0": "convnet, CIFAR-10 at 16×16",
+    "spectral-fashion-convnet/seed-0": "convnet, Fashion-MNIST at 14×14",
+    "spectral-fashion-mlp/seed-1": "perceptron, Fashion-MNIST at 14×14",
+}
+"""What the README shows: of three meta-seeds the one with the median difference to Adam."""
 
-def counted(condition: Condition | Comparison, experiment: str) -> bool:
+README_HEADER = (
+    *("classifier, data", "better than Adam on", "accuracy", "Adam", "against Adam"),
+    *("against AdamW", "against the strongest rival"),
+)
+
+
+def counted(condition: Condition, experiment: str) -> bool:
     """Whether a condition stands for what is asked: see above."""
     if experiment == "gaussian":
         return bool(condition.strength)
@@ -46,67 +59,97 @@ def counted(condition: Condition | Comparison, experiment: str) -> bool:
     return named and condition.family != "noise" and condition.role in ("held_out", "kin")
 
 
-def line(name: str, folders: Sequence[Path]) -> list[str]:
-    """The cells of one record, or of several folds together, each corruption from one of them."""
-    summaries = [read_summary(folder / "summary.json") for folder in folders]
-    records = [accuracies(read_results(folder / "results.csv")) for folder in folders]
-    experiment = summaries[0].experiment
-    kinds = {made.name: made.kind for made in summaries[0].optimizers}
-    (learned,) = (name for name, kind in kinds.items() if kind == "learned")
-    tables = [item for record in records for item in record.items()]
-    clean = [table for condition, table in tables if condition.role == "clean"]
-    core = [table for condition, table in tables if counted(condition, experiment)]
+class Cells:
+    """What a table asks of one record, or of several folds, each corruption from one of them."""
 
-    def against(rival: str, tables: Sequence[Table]) -> str:
-        seeds = sorted(tables[0][learned])
-        gains = [[one[learned][seed] - one[rival][seed] for one in tables] for seed in seeds]
-        found = mean_interval(100 * np.array(gains).mean(axis=1))
+    def __init__(self, records: Sequence[Record]) -> None:
+        run = records[0].run
+        self.experiment, self.records = run.experiment, records
+        self.place = places(records[0])
+        self.kinds = {entry.name: entry.kind for entry in run.optimizers}
+        (self.learned,) = (name for name, kind in self.kinds.items() if kind == "learned")
+        tables = [item for record in records for item in accuracies(record).items()]
+        self.clean = np.array([table for condition, table in tables if condition.role == "clean"])
+        self.core = np.array([table for one, table in tables if counted(one, self.experiment)])
+
+    def against(self, rival: str, tables: np.ndarray) -> str:
+        """The difference to a rival and half its interval."""
+        gains = tables[:, self.place[self.learned]] - tables[:, self.place[rival]]
+        found = mean_interval(100 * gains.mean(axis=0))
         return f"{found.mean:+.1f} ± {found.high - found.mean:.1f}"
 
-    def mean(name: str) -> float:
-        return float(np.mean([list(table[name].values()) for table in core]))
+    def mean(self, name: str) -> float:
+        """Mean accuracy over what is counted, in percent."""
+        return 100 * float(self.core[:, self.place[name]].mean())
 
-    def first(kind: str) -> str:
-        names = [name for name in kinds if kinds[name] == kind]
-        return against(names[0], core) if names else "–"
+    def first(self, kind: str) -> str:
+        """The difference to the first optimizer of a kind."""
+        names = [name for name in self.kinds if self.kinds[name] == kind]
+        return self.against(names[0], self.core) if names else "–"
 
-    adam = [
-        made
-        for summary in summaries
-        for made in adam_comparisons(summary)
-        if counted(made, experiment)
-    ]
-    better = [made for made in adam if made.difference > 0]
-    strongest = max((name for name in kinds if kinds[name] == "hand"), key=mean)
+    def strongest(self) -> str:
+        """The hand-designed rival that is best over what is counted."""
+        rivals = [name for name, kind in self.kinds.items() if kind == "hand"]
+        rival = max(rivals, key=self.mean)
+        return f"{rival} {self.against(rival, self.core)}"
+
+    def better(self) -> tuple[str, str]:
+        """On how many conditions tuned Adam is beaten, and on how many significantly."""
+        adam = [
+            comparison
+            for record in self.records
+            for comparison in compare(record, learned=self.learned, rivals=["adam"])
+            if counted(comparison.condition, self.experiment)
+        ]
+        better = [comparison for comparison in adam if comparison.difference > 0]
+        return f"{len(better)} of {len(adam)}", str(sum(map(significant, better)))
+
+
+def line(name: str, folders: Sequence[Path]) -> list[str]:
+    """The cells of one record, or of several folds together."""
+    cells = Cells([read_record(folder) for folder in folders])
     return [
         name,
-        against("adam", clean),
-        f"{len(better)} of {len(adam)}",
-        str(sum(made.p_holm < 0.05 for made in better)),
-        f"{100 * mean(learned):.1f}",
-        against("adam", core),
-        against("adamw", core),
-        first("initial"),
-        first("control"),
-        f"{strongest} {against(strongest, core)}",
+        cells.against("adam", cells.clean),
+        *cells.better(),
+        f"{cells.mean(cells.learned):.1f}",
+        cells.against("adam", cells.core),
+        cells.against("adamw", cells.core),
+        cells.first("initial"),
+        cells.first("control"),
+        cells.strongest(),
     ]
 
 
-def adam_comparisons(summary: Summary) -> list[Comparison]:
-    """Those with tuned Adam; single severities, which strengths are not, are left out."""
-    return [made for made in summary.comparisons if made.rival == "adam" and not made.severity]
+def readme_line(name: str, words: str) -> list[str]:
+    """The cells of one record in the README."""
+    cells = Cells([read_record(FOLDER / name)])
+    return [
+        f"[{words}](results/{name})",
+        cells.better()[0],
+        f"{cells.mean(cells.learned):.1f}",
+        f"{cells.mean('adam'):.1f}",
+        cells.against("adam", cells.core),
+        cells.against("adamw", cells.core),
+        cells.strongest(),
+    ]
 
 
-def main() -> None:
-    """Prints the table."""
-    folders = sorted(path.parent for path in FOLDER.rglob("summary.json"))
-    lines = [line(folder.relative_to(FOLDER).as_posix(), [folder]) for folder in folders]
-    for preset in sorted({folder.parent for folder in folders if folder.name.startswith("fold-")}):
-        name = preset.relative_to(FOLDER).as_posix()
-        lines.append(line(f"{name}, all folds", sorted(preset.glob("fold-*"))))
-    for cells in (HEADER, ["---"] * len(HEADER), *lines):
+def main(arguments: Sequence[str]) -> None:
+    """Prints a table."""
+    if arguments == ["--readme"]:
+        header, lines = README_HEADER, [readme_line(*item) for item in README.items()]
+    else:
+        folders = sorted(path.parent for path in FOLDER.rglob("run.json"))
+        header = HEADER
+        lines = [line(folder.relative_to(FOLDER).as_posix(), [folder]) for folder in folders]
+        folds = {folder.parent for folder in folders if folder.name.startswith("fold-")}
+        for preset in sorted(folds):
+            name = preset.relative_to(FOLDER).as_posix()
+            lines.append(line(f"{name}, all folds", sorted(preset.glob("fold-*"))))
+    for cells in (header, ["---"] * len(header), *lines):
         print("|", " | ".join(cells), "|")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

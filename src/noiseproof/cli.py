@@ -200,10 +200,16 @@ def report(
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Write its first figure, too.")
     ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Print clean error, mCE and relative mCE.")
+    ] = False,
+    baseline: Annotated[str, typer.Option(help="The optimizer that mCE is relative to.")] = "adam",
 ) -> None:
-    """Write report.html anew from the records in a folder."""
-    from noiseproof.report.page import write_figure, write_report
+    """Write report.html and summary.json anew from the records in a folder."""
+    from noiseproof.report.page import metrics_text, write_figure, write_report
 
+    if metrics:
+        typer.echo(metrics_text(folder, baseline))
     typer.echo(write_report(folder))
     if figure is not None:
         typer.echo(write_figure(folder, figure))

@@ -107,7 +107,7 @@ def test_a_run_killed_ten_times_ends_as_one_that_was_not(
         num_cut_off += kill_at(words, folder, line, delay, writing=writing)
     assert num_cut_off > 0, seed
     finish(words, folder)
-    for name in ("theta.safetensors", "results.csv"):
+    for name in ("theta.safetensors", "results.npz"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), (seed, name)
     steps = [line.outer_step for line in read_metrics(folder / "metrics.jsonl")]
     assert steps == list(range(1, 61)), seed

@@ -14,9 +14,9 @@ from safetensors.numpy import load_file
 import noiseproof
 from noiseproof import cli
 from noiseproof.checkpoint import load_theta
-from noiseproof.results import READERS, read_results, read_summary
+from noiseproof.results import READERS, read_record, read_run, read_summary
 
-RECORDS = ("results.csv", "summary.json", "metrics.jsonl", "curves.csv")
+RECORDS = ("run.json", "results.npz", "metrics.jsonl", "summary.json")
 
 
 @pytest.fixture
@@ -42,17 +42,15 @@ def test_a_run_leaves_all_its_records(tiny_run: Path) -> None:
 
 
 def test_every_optimizer_is_tested_on_every_condition(tiny_run: Path) -> None:
-    rows = read_results(tiny_run / "results.csv")
-    kinds = {row.optimizer: row.kind for row in rows}
-    assert kinds == {
+    record = read_record(tiny_run)
+    assert {entry.name: entry.kind for entry in record.run.optimizers} == {
         "structured": "learned",
         "structured initial": "initial",
         "adam": "hand",
         "adamw": "hand",
     }
-    assert len(rows) == 4 * 3 * 3
-    roles = {(row.corruption, row.strength): row.role for row in rows}
-    assert roles == {
+    assert record.scores.right.shape == (4, 3, 3)
+    assert {(one.corruption, one.strength): one.role for one in record.run.conditions} == {
         ("none", 0.0): "clean",
         ("gaussian_noise", 0.3): "held_out",
         ("gaussian_noise", 0.5): "meta_train",
@@ -60,24 +58,24 @@ def test_every_optimizer_is_tested_on_every_condition(tiny_run: Path) -> None:
 
 
 def test_the_summary_compares_the_learned_optimizer_with_all_others(tiny_run: Path) -> None:
-    summary = read_summary(tiny_run / "summary.json")
-    assert {entry.name: entry.trials for entry in summary.optimizers} == {
+    summary, run = read_summary(tiny_run / "summary.json"), read_run(tiny_run / "run.json")
+    assert {entry.name: entry.trials for entry in run.optimizers} == {
         "structured": 0,
         "structured initial": 0,
         "adam": 3,
         "adamw": 3,
     }
     assert len(summary.comparisons) == 3 * 3
-    assert {made.n for made in summary.comparisons} == {3}
+    assert {comparison.n for comparison in summary.comparisons} == {3}
     assert summary.held_out_improved["adam"].of == 1
-    assert summary.meta_training.outer_steps == 4
-    assert summary.meta_training.inner_steps == 4 * 2 * 2 * 10
-    assert summary.provenance.config["inner"]["num_steps"] == 20
+    assert run.meta_training.outer_steps == 4
+    assert run.meta_training.inner_steps == 4 * 2 * 2 * 10
+    assert run.provenance.config["inner"]["num_steps"] == 20
 
 
 def test_no_path_of_the_machine_stands_in_a_record(tiny_run: Path) -> None:
     for path in tiny_run.iterdir():
-        if path.is_file() and path.suffix != ".safetensors":
+        if path.is_file() and path.suffix not in (".safetensors", ".npz"):
             text = path.read_text("utf-8")
             assert str(tiny_run.parent) not in text, path.name
             assert str(Path.home()) + "/" not in text, path.name
@@ -90,21 +88,21 @@ def test_the_same_seed_gives_the_same_records(
     for folder, seed in ((again, "0"), (other, "1")):
         words = ["run", "gaussian-digits-mlp", "--out", str(folder), "--seed", seed]
         assert cli.exit_code([*words, *tiny_settings]) == 0
-    assert (again / "results.csv").read_bytes() == (tiny_run / "results.csv").read_bytes()
+    assert (again / "results.npz").read_bytes() == (tiny_run / "results.npz").read_bytes()
     assert (again / "theta.safetensors").read_bytes() == (
         tiny_run / "theta.safetensors"
     ).read_bytes()
-    assert (other / "results.csv").read_bytes() != (tiny_run / "results.csv").read_bytes()
+    assert (other / "results.npz").read_bytes() != (tiny_run / "results.npz").read_bytes()
 
 
 def test_a_finished_run_can_be_resumed(
     tiny_run: Path, tiny_settings: list[str], tmp_path: Path
 ) -> None:
     folder = shutil.copytree(tiny_run, tmp_path / "run")
-    (folder / "results.csv").unlink()
+    (folder / "results.npz").unlink()
     words = ["run", "gaussian-digits-mlp", "--out", str(folder), "--resume", *tiny_settings]
     assert cli.exit_code(words) == 0
-    assert (folder / "results.csv").read_bytes() == (tiny_run / "results.csv").read_bytes()
+    assert (folder / "results.npz").read_bytes() == (tiny_run / "results.npz").read_bytes()
     assert (folder / "metrics.jsonl").read_bytes() == (tiny_run / "metrics.jsonl").read_bytes()
 
 
@@ -161,9 +159,9 @@ def test_theta_is_judged_again_on_other_data(
     assert "The rule comes with" in capsys.readouterr().err
     assert not folder.exists()
     assert cli.exit_code(words) == 0
-    summary = read_summary(folder / "summary.json")
-    assert {made.dataset for made in summary.comparisons} == {"own images"}
-    assert summary.meta_training.outer_steps == 4
+    found = read_run(folder / "run.json")
+    assert (found.dataset, found.num_classes) == ("own images", 4)
+    assert found.meta_training.outer_steps == 4
     assert (folder / "report.html").exists()
 
 

@@ -1,20 +1,16 @@
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from noiseproof.evaluate.metrics import expected_calibration_error
 from noiseproof.evaluate.protocol import (
-    Contestant,
     Judged,
     calibration_error,
-    curve_points,
+    curves,
     grade,
     judge,
-    result_rows,
+    scores,
 )
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.models import mlp
@@ -49,6 +45,18 @@ def judged(recipe: Recipe = RECIPE, num_seeds: int = 3) -> Judged:
     keys = jax.random.split(jax.random.key(0), num_seeds)
     data = TaskData(TRAIN, TRAIN)
     return judge(TASK, MODEL, recipe, data, SETS, keys, num_steps=30, num_classes=3)
+
+
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Over 15 bins of confidence, open on the left (C. Guo and others, 2017)."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    edges = np.arange(15) / 15
+    bins = [(confidence > low) & (confidence <= low + 1 / 15) for low in edges]
+    gaps = [
+        abs(right[one].mean() - confidence[one].mean()) * one.mean() for one in bins if one.any()
+    ]
+    return sum(gaps)
 
 
 def test_grades_are_those_of_plain_numpy() -> None:
@@ -103,34 +111,22 @@ def test_time_and_memory_of_training_are_taken() -> None:
     assert found.train_bytes > 4 * (103 + 30)
 
 
-def rows_of(found: Judged) -> list[Any]:
-    contestant = Contestant("adam", "hand", "gaussian_noise std 0.5", 64, RECIPE, TASK)
-    return result_rows(
-        contestant,
-        found,
-        SETS,
-        experiment="gaussian",
-        dataset="made up",
-        model="mlp",
-        meta_seed=7,
-        num_steps=30,
-    )
-
-
-def test_every_seed_and_set_has_its_row() -> None:
-    found = judged()
-    rows = rows_of(found)
-    assert [(row.seed, row.role) for row in rows] == [
-        (seed, role) for seed in range(3) for role in ("clean", "meta_train")
-    ]
-    assert rows[3].accuracy == pytest.approx(found.accuracy[1, 1])
-    assert rows[3].calibration_error == pytest.approx(found.calibration_error[1, 1])
-    assert {row.meta_seed for row in rows} == {7}
-    assert {row.strength for row in rows} == {0.0, 0.5}
+def test_the_scores_of_a_record_count_right_images_and_none_of_diverged_runs() -> None:
+    found, diverged = judged(), judged(DIVERGING)
+    made = scores([found, diverged], num_images=40)
+    assert made.right.shape == (2, 2, 3)
+    # Optimizer, condition, seed: not seed, condition.
+    np.testing.assert_allclose(made.right[0] / 40, found.accuracy.T, rtol=1e-6)
+    np.testing.assert_array_equal(made.calibration_error[0], found.calibration_error.T)
+    assert (made.right[1] == 0).all()
+    assert made.diverged.tolist() == [[False] * 3, [True] * 3]
 
 
 def test_a_curve_has_points_inside_the_run_with_intervals() -> None:
-    points = curve_points("adam", judged(), num_steps=30)
-    assert [point.step for point in points] == list(range(30))
-    assert all(point.low < point.loss < point.high for point in points)
-    assert {point.n for point in points} == {3}
+    found = judged()
+    made = curves([found, found], num_steps=30)
+    assert made.curve.shape == made.low.shape == (2, 25)
+    # 30 steps in 25 stretches: five of two steps, of which the first is the middle, then single.
+    assert made.step.tolist() == [0, 2, 4, 6, 8, *range(10, 30)]
+    np.testing.assert_allclose(made.curve[1], found.curve.mean(axis=0), rtol=1e-6)
+    assert ((made.low < made.curve) & (made.curve < made.high)).all()

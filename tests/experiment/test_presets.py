@@ -7,7 +7,7 @@ import pytest
 
 from noiseproof import cli
 from noiseproof.experiment.reading import preset_names
-from noiseproof.results import read_results, read_summary
+from noiseproof.results import read_record, read_summary
 
 CORRUPTIONS = {
     "gaussian": (),
@@ -46,9 +46,8 @@ def test_a_preset_runs_shortened(
         settings.append(f"conditions.corruptions={names}")
     folder = tmp_path / "run"
     assert run(preset, folder, *settings) == 0
-    rows = read_results(folder / "results.csv")
-    assert {row.role for row in rows} == ROLES[experiment]
-    assert all(row.calibration_error is not None for row in rows)
+    record = read_record(folder)
+    assert {condition.role for condition in record.run.conditions} == ROLES[experiment]
     assert read_summary(folder / "summary.json").held_out_improved["adam"].n == 3
 
 
@@ -66,9 +65,9 @@ def test_an_experiment_with_controls_and_augmentation_is_resumed_where_it_was(
         *("--set", 'tuning.matched_rivals=["adam"]'),
     ]
     assert cli.exit_code(words) == 0
-    rows = (folder / "results.csv").read_bytes()
-    kinds = {row.optimizer: row.kind for row in read_results(folder / "results.csv")}
-    assert kinds == {
+    numbers = (folder / "results.npz").read_bytes()
+    found = read_record(folder).run
+    assert {entry.name: entry.kind for entry in found.optimizers} == {
         "structured": "learned",
         "structured initial": "initial",
         "structured on clean": "control",
@@ -77,12 +76,10 @@ def test_an_experiment_with_controls_and_augmentation_is_resumed_where_it_was(
         "structured with augmix": "augmented",
         "adamw with augmix": "augmented",
     }
-    summary = read_summary(folder / "summary.json")
-    num_trials = {made.name: made.trials for made in summary.optimizers}
-    num_steps = summary.provenance.config["inner"]["num_steps"]
-    assert num_trials["adam matched"] == summary.meta_training.inner_steps // num_steps
+    num_trials = {entry.name: entry.trials for entry in found.optimizers}
+    assert num_trials["adam matched"] == found.meta_training.inner_steps // found.num_steps
     assert (folder / "control-clean" / "theta.safetensors").is_file()
     capsys.readouterr()
     assert cli.exit_code([*words, "--resume"]) == 0
     assert "tuning adam" not in capsys.readouterr().out
-    assert (folder / "results.csv").read_bytes() == rows
+    assert (folder / "results.npz").read_bytes() == numbers

@@ -3,16 +3,16 @@ import re
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import noiseproof
 from noiseproof.results import collect_provenance, portable_command
-from noiseproof.results.values import to_json
 
 
 def collect(**changes: object) -> dict[str, object]:
     given = {"device": "2 CPU cores", "seeds": {"meta": [0]}, "arguments": ["noiseproof", "demo"]}
-    return to_json(collect_provenance(**(given | {"config": {}} | changes)))
+    return msgspec.to_builtins(collect_provenance(**(given | {"config": {}} | changes)))
 
 
 def test_provenance_says_code_seeds_packages_and_device() -> None:

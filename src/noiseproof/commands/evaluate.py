@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import msgspec
 from rich.console import Console
 
 from noiseproof.commands.progress import on_console
@@ -57,7 +58,7 @@ def evaluate(
         words=loaded.card["meta_trained_on"],
         theta=loaded.theta,
         initial_theta=loaded.learned.init(jax.random.key(seed)),
-        cost=MetaTraining(**loaded.card["meta_training"]),
+        cost=msgspec.convert(loaded.card["meta_training"], MetaTraining),
     )
     with on_console(console, lambda: False) as progress:
         return run_comparison(

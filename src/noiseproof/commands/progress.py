@@ -99,7 +99,8 @@ def _as_lines(console: Console, num_outer_steps: int) -> Report:
 
 def _loss_words(line: MetricsLine) -> str:
     # None counts yet while all runs are young and only their last part does.
-    return f"{line.meta_loss:.3f}" if math.isfinite(line.meta_loss) else "-"
+    loss = line.meta_loss
+    return f"{loss:.3f}" if loss is not None and math.isfinite(loss) else "-"
 
 
 def _speedometer() -> Callable[[MetricsLine], float | None]:

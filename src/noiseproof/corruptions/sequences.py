@@ -2,9 +2,8 @@
 
 D. Hendrycks and T. Dietterich, 2019, arXiv 1903.12261, with the constants of the 32-pixel script.
 A sequence turns one image into many frames: noise is drawn anew for each and compared with the
-first, clean one, all others change step by step and are compared with the one before
-(`noiseproof.evaluate.metrics.mean_flip_probability`). Lengths are in pixels at any size; maps turn
-about the center of the image, with black beyond the border.
+first, clean one, all others change step by step and are compared with the one before. Lengths are
+in pixels at any size; maps turn about the center of the image, with black beyond the border.
 """
 
 import math

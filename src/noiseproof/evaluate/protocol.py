@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from noiseproof import inner_loop
 from noiseproof.evaluate.suites import TestSet
-from noiseproof.results import CurvePoint, Kind, ResultRow, mean_interval
+from noiseproof.results import Curves, Kind, Scores, mean_interval
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.types import Batch, Data, Model, Params, Recipe, Task
 
@@ -25,9 +25,9 @@ IMAGES_AT_ONCE = 1000
 """Test images in one vectorized call."""
 
 NUM_BINS = 15
-"""Bins of the calibration error, the default of `metrics.expected_calibration_error`."""
+"""Bins of the calibration error."""
 
-CURVE_POINTS = 100
+CURVE_POINTS = 25
 """Points of a learning curve, each the mean over a stretch of the run."""
 
 
@@ -51,13 +51,13 @@ class Contestant(NamedTuple):
     task: Task
 
 
-class Scores(NamedTuple):
+class Grades(NamedTuple):
     """What classifiers reach on one test set.
 
     Attributes:
         accuracy: 0 to 1.
         loss: Mean cross-entropy, in nats.
-        calibration_error: Expected calibration error, see `metrics.expected_calibration_error`.
+        calibration_error: Expected calibration error, see `calibration_error`.
     """
 
     accuracy: Float[Array, " classifiers"]
@@ -144,7 +144,7 @@ def memory_of(compiled: jax.stages.Compiled, num_runs: int) -> int | None:
 
 
 @partial(jax.jit, static_argnames="model")
-def grade(model: Model, params: Params, batch: Batch) -> Scores:
+def grade(model: Model, params: Params, batch: Batch) -> Grades:
     """Scores of classifiers that lie along the first axis, on one test set."""
 
     def one_image(params: Params, image: Array, label: Array) -> tuple[Array, Array, Array]:
@@ -152,11 +152,11 @@ def grade(model: Model, params: Params, batch: Batch) -> Scores:
         loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, label)
         return logits.argmax() == label, loss, jax.nn.softmax(logits).max()
 
-    def one_classifier(params: Params) -> Scores:
+    def one_classifier(params: Params) -> Grades:
         right, loss, confidence = jax.lax.map(
             lambda pair: one_image(params, *pair), tuple(batch), batch_size=IMAGES_AT_ONCE
         )
-        return Scores(right.mean(), loss.mean(), calibration_error(right, confidence))
+        return Grades(right.mean(), loss.mean(), calibration_error(right, confidence))
 
     return jax.lax.map(one_classifier, params)
 
@@ -164,57 +164,33 @@ def grade(model: Model, params: Params, batch: Batch) -> Scores:
 def calibration_error(
     right: Bool[Array, " images"], confidence: Float[Array, " images"]
 ) -> Float[Array, ""]:
-    """`metrics.expected_calibration_error` on the device."""
+    """How far confidence is from accuracy, on average over bins of equal width.
+
+    C. Guo and others, 2017, arXiv 1706.04599: predictions are sorted into bins, open on the left,
+    by the probability of the predicted class; bins count by the predictions in them.
+    """
     index = jnp.clip(jnp.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
     gaps = jax.ops.segment_sum(right - confidence, index, NUM_BINS)
     return jnp.abs(gaps).sum() / len(right)
 
 
-def result_rows(
-    contestant: Contestant,
-    judged: Judged,
-    test_sets: Sequence[TestSet],
-    *,
-    experiment: str,
-    dataset: str,
-    model: str,
-    meta_seed: int,
-    num_steps: int,
-) -> list[ResultRow]:
-    """The rows of `results.csv` of one optimizer; seeds are numbered from 0."""
-    return [
-        ResultRow(
-            experiment=experiment,
-            dataset=dataset,
-            model=model,
-            optimizer=contestant.name,
-            kind=contestant.kind,
-            tuned_on=contestant.tuned_on,
-            meta_seed=meta_seed,
-            corruption=test_set.corruption,
-            family=test_set.family,
-            severity=test_set.severity,
-            strength=test_set.strength,
-            role=test_set.role,
-            seed=seed,
-            num_steps=num_steps,
-            accuracy=float(judged.accuracy[seed, index]),
-            loss=float(judged.loss[seed, index]),
-            diverged=bool(judged.diverged[seed]),
-            calibration_error=float(judged.calibration_error[seed, index]),
-        )
-        for seed in range(len(judged.diverged))
-        for index, test_set in enumerate(test_sets)
-    ]
+def scores(judged: Sequence[Judged], *, num_images: int) -> Scores:
+    """The scores of a record, of several optimizers in this order."""
+    diverged = np.stack([reached.diverged for reached in judged])
+    accuracy, loss, calibration = (
+        np.stack([getattr(reached, name).T for reached in judged])
+        for name in ("accuracy", "loss", "calibration_error")
+    )
+    right = np.where(diverged[:, None], 0, np.rint(accuracy * num_images)).astype(np.int64)
+    return Scores(right, loss, calibration, diverged)
 
 
-def curve_points(name: str, judged: Judged, *, num_steps: int) -> list[CurvePoint]:
-    """The learning curve of one optimizer, each point at the middle of its stretch."""
-    stretches = np.array_split(np.arange(num_steps), judged.curve.shape[1])
-    intervals = [mean_interval(losses) for losses in judged.curve.T]
-    return [
-        CurvePoint(
-            name, int(stretch.mean()), interval.mean, interval.low, interval.high, interval.n
-        )
-        for stretch, interval in zip(stretches, intervals, strict=True)
-    ]
+def curves(judged: Sequence[Judged], *, num_steps: int) -> Curves:
+    """The learning curves of a record, each point at the middle of its stretch."""
+    stretches = np.array_split(np.arange(num_steps), judged[0].curve.shape[1])
+    intervals = [[mean_interval(losses) for losses in reached.curve.T] for reached in judged]
+    curve, low, high = (
+        np.array([[getattr(interval, name) for interval in row] for row in intervals])
+        for name in ("mean", "low", "high")
+    )
+    return Curves(np.array([int(stretch.mean()) for stretch in stretches]), curve, low, high)

@@ -8,8 +8,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Key
 
-from noiseproof.evaluate.comparison import compare, held_out_improved
-from noiseproof.evaluate.protocol import Contestant, Judged, curve_points, judge, result_rows
+from noiseproof.evaluate.protocol import Contestant, Judged, curves, judge, scores
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.contestants import MetaTrained, contestants
@@ -17,13 +16,15 @@ from noiseproof.experiment.progress import Progress
 from noiseproof.report.page import write_report
 from noiseproof.report.tables import accuracy_text
 from noiseproof.results import (
+    Condition,
     OptimizerEntry,
     Provenance,
+    Record,
+    Run,
     Summary,
     collect_provenance,
-    write_curves,
-    write_results,
-    write_summary,
+    read_summary,
+    write_record,
 )
 
 
@@ -46,48 +47,36 @@ def run_comparison(
         name: Of the preset, for the records.
         seed: Of meta-training, tuning and the inner runs.
     """
-    problem, num_steps = experiment.problem, experiment.problem.objective.num_steps
-    outer_kind = experiment.record["outer"]["kind"]
     tune_key, judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
     everyone = contestants(experiment, learned, folder, progress, tune_key)
     sets = experiment.conditions.test_sets(experiment.split)
     keys = jax.random.split(judge_key, experiment.num_seeds)
-    rows, curves, entries = [], [], []
+    judged = []
     for contestant in everyone:
         progress.say(f"training {len(keys)} classifiers with {contestant.name}")
-        judged = judged_on(experiment, contestant, sets, keys)
-        rows += result_rows(
-            contestant,
-            judged,
-            sets,
-            experiment=outer_kind,
-            dataset=problem.dataset.name,
-            model=problem.model_name,
-            meta_seed=seed,
-            num_steps=num_steps,
-        )
-        curves += curve_points(contestant.name, judged, num_steps=num_steps)
-        entries.append(entry(contestant, judged))
-    comparisons = compare(
-        rows, learned=everyone[0].name, rivals=[contestant.name for contestant in everyone[1:]]
-    )
-    summary = Summary(
-        experiment=outer_kind,
+        judged.append(judged_on(experiment, contestant, sets, keys))
+    problem, seeds = experiment.problem, list(range(experiment.num_seeds))
+    num_images, num_steps = len(sets[0].batch.labels), problem.objective.num_steps
+    run = Run(
+        experiment=experiment.record["outer"]["kind"],
         preset=name,
+        dataset=problem.dataset.name,
+        model=problem.model_name,
+        num_steps=num_steps,
+        num_images=num_images,
+        num_classes=problem.dataset.num_classes,
+        meta_seed=seed,
         meta_training=learned.cost,
-        optimizers=entries,
-        comparisons=comparisons,
-        held_out_improved=held_out_improved(comparisons, rows),
-        provenance=provenance(
-            experiment.record, {"meta": [seed], "inner": list(range(experiment.num_seeds))}
-        ),
+        provenance=provenance(experiment.record, {"meta": [seed], "inner": seeds}),
+        seeds=seeds,
+        optimizers=[entry(*pair) for pair in zip(everyone, judged, strict=True)],
+        conditions=[condition(test_set) for test_set in sets],
     )
-    write_results(folder / "results.csv", rows)
-    write_curves(folder / "curves.csv", curves)
-    write_summary(folder / "summary.json", summary)
+    record = Record(run, scores(judged, num_images=num_images), curves(judged, num_steps=num_steps))
+    write_record(folder, record)
     write_report(folder)
-    progress.say(accuracy_text(rows))
-    return summary
+    progress.say(accuracy_text(record))
+    return read_summary(folder / "summary.json")
 
 
 def judged_on(
@@ -119,6 +108,17 @@ def entry(contestant: Contestant, judged: Judged) -> OptimizerEntry:
         trials=contestant.num_trials,
         train_seconds=judged.train_seconds,
         train_bytes=judged.train_bytes,
+    )
+
+
+def condition(test_set: TestSet) -> Condition:
+    """A test set in the records."""
+    return Condition(
+        corruption=test_set.corruption,
+        family=test_set.family,
+        role=test_set.role,
+        severity=test_set.severity,
+        strength=test_set.strength,
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import msgspec
 
 from noiseproof.checkpoint import save_theta
 from noiseproof.data import image_shape
@@ -170,13 +171,15 @@ def card(
         },
         "tasks": record["tasks"],
         "num_steps": problem.objective.num_steps,
-        "results": {rival: improvement._asdict() for rival, improvement in improved.items()},
-        "meta_training": learned.cost._asdict(),
+        "results": {
+            rival: msgspec.to_builtins(improvement) for rival, improvement in improved.items()
+        },
+        "meta_training": msgspec.to_builtins(learned.cost),
         "license": "Apache-2.0",
         "limits": LIMITS,
         "preset": name,
         "seed": seed,
-        "provenance": provenance(record, {"meta": [seed]})._asdict(),
+        "provenance": msgspec.to_builtins(provenance(record, {"meta": [seed]})),
     }
 
 

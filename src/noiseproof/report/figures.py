@@ -5,30 +5,30 @@ for all kinds of color vision), marker and dash. The same records give the same 
 """
 
 import io
+import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-from noiseproof.report.tables import (
-    condition_label,
-    intervals,
-    optimizers_in_order,
-    readable,
-    verdict,
-)
+from noiseproof.report.tables import condition_label, optimizers_in_order, readable, verdict
 from noiseproof.results import (
+    Accuracies,
     Comparison,
     Condition,
-    CurvePoint,
     Interval,
     MetricsLine,
-    ResultRow,
+    Record,
     accuracies,
+    mean_interval,
+    places,
 )
 
 WIDTH = 4.8
@@ -62,6 +62,7 @@ class Style(NamedTuple):
 
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name may hold a dollar sign
     "svg.hashsalt": "noiseproof",  # else ids of markers are drawn anew in each process
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -103,18 +104,17 @@ def _rival_style(place: int) -> Style:
     return Style(color, MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)], 1.4)
 
 
-def accuracy_figures(rows: Sequence[ResultRow]) -> dict[str, str]:
-    """Accuracy against strength, one figure per data set, model and corruption; SVG by title.
+def accuracy_figures(record: Record) -> dict[str, str]:
+    """Accuracy against strength, one figure for each corruption; SVG by title.
 
     Only corruptions tested at two strengths or more make a figure.
     """
-    look = styles(optimizers_in_order(rows))
-    found = intervals(accuracies(rows))
+    look, table = styles(optimizers_in_order(record.run)), accuracies(record)
     return {
-        f"{readable(corruption)} on {dataset} with {model}": _draw(
-            f"accuracy-{place}", _accuracy_drawing(found, group, look)
+        f"{readable(corruption)} on {record.run.dataset} with {record.run.model}": _draw(
+            f"accuracy-{number}", _accuracy_drawing(table, group, look, places(record))
         )
-        for place, ((dataset, model, corruption), group) in enumerate(_by_strength(found))
+        for number, (corruption, group) in enumerate(_by_strength(table))
     }
 
 
@@ -126,45 +126,49 @@ def difference_figure(name: str, comparisons: Sequence[Comparison]) -> str:
         comparisons: Those of one learned optimizer with one rival.
     """
 
+    families = list(dict.fromkeys(one.condition.family for one in comparisons))
+    shown = sorted(comparisons, key=lambda one: families.index(one.condition.family))
+    labels = [_cut(condition_label(comparison.condition)) for comparison in shown]
+
     def drawing(axes: Axes) -> None:
-        families = list(dict.fromkeys(made.family for made in comparisons))
-        shown = sorted(comparisons, key=lambda made: families.index(made.family))
-        for place, made in enumerate(shown):
-            _difference(axes, place, made)
+        _differences(axes, shown)
         if len(families) > 2:
-            _shade_families(axes, [made.family for made in shown])
-        axes.set_yticks(range(len(shown)), [condition_label(made) for made in shown])
+            _shade_families(axes, [comparison.condition.family for comparison in shown])
+        axes.set_yticks(range(len(shown)), labels)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("difference of accuracy in points, learned minus rival")
 
-    return _draw(name, drawing, height=0.9 + 0.22 * len(comparisons))
+    left = 0.2 + LETTER * max(map(len, labels))
+    right = 0.2 + LETTER * max(len(_cut(family)) for family in families)
+    return _draw(name, drawing, height=0.22 * len(shown), left=left, right=right)
 
 
-def curves_figure(points: Sequence[CurvePoint], kinds: Mapping[str, str]) -> str:
-    """Training loss of the classifiers against inner steps, mean and band over seeds.
+LOSS_RANGE = (1e-9, 1e9)
+"""Losses in nats beyond this are drawn at its ends: an axis takes no more."""
 
-    Args:
-        points: Of all optimizers.
-        kinds: What each optimizer is, in the order of the other figures, so that each keeps its
-            color; one that is not named is drawn as a rival.
-    """
-    names = {point.optimizer: "hand" for point in points}
-    look = styles({**kinds, **{name: kinds.get(name, kind) for name, kind in names.items()}})
+
+def curves_figure(record: Record) -> str:
+    """Training loss of the classifiers against inner steps, mean and band over seeds."""
+    look, place = styles(optimizers_in_order(record.run)), places(record)
+    # What is not finite leaves a gap.
+    curve, low, high = (
+        np.clip(np.where(np.isfinite(values), values, np.nan), *LOSS_RANGE)
+        for values in (record.curves.curve, record.curves.low, record.curves.high)
+    )
+    steps = record.curves.step
 
     def drawing(axes: Axes) -> None:
-        for name in (name for name in look if name in names):
-            mine = [point for point in points if point.optimizer == name]
-            steps = [point.step for point in mine]
-            _line(axes, steps, [point.loss for point in mine], look[name], name, marked=False)
-            lows, highs = [point.low for point in mine], [point.high for point in mine]
-            axes.fill_between(steps, lows, highs, color=look[name].color, alpha=0.15, linewidth=0)
-        positive = [point.loss for point in points if point.loss > 0]
-        if positive:
+        for name in look:
+            mine = place[name]
+            _line(axes, steps, curve[mine], look[name], name, marked=False)
+            color = look[name].color
+            axes.fill_between(steps, low[mine], high[mine], color=color, alpha=0.15, linewidth=0)
+        if np.isfinite(curve).any():
             axes.set_yscale("log")
             # A band may reach below zero; the lines decide what is shown.
-            axes.set_ylim(min(positive) / 1.5, max(positive) * 1.5)
+            axes.set_ylim(np.nanmin(curve) / 1.5, np.nanmax(curve) * 1.5)
         axes.set_xlabel("inner step")
         axes.set_ylabel("training loss in nats")
         _legend(axes)
@@ -177,42 +181,47 @@ def metrics_figure(lines: Sequence[MetricsLine]) -> str:
 
     def drawing(axes: Axes) -> None:
         steps = [line.outer_step for line in lines]
-        losses = [line.meta_loss for line in lines]
+        losses = [_drawn(line.meta_loss) for line in lines]
         axes.plot(steps, losses, color=RIVAL_COLORS[0], linewidth=1, label="outer loss")
-        chosen = [(line.outer_step, line.select_loss) for line in lines if line.select_loss]
+        chosen = [line for line in lines if line.select_loss is not None]
         if chosen:
             look = Style(LEARNED_COLOR, "o", "solid", 1.8)
-            steps, losses = (list(values) for values in zip(*chosen, strict=True))
+            steps = [line.outer_step for line in chosen]
+            losses = [_drawn(line.select_loss) for line in chosen]
             _line(axes, steps, losses, look, "on the select split", marked=True)
         axes.set_xlabel("outer step")
         axes.set_ylabel("outer loss in nats")
         _legend(axes)
 
-    return _draw("metrics", drawing, height=2.8)
+    return _draw("metrics", drawing, height=1.9)
 
 
-def _by_strength(
-    found: Mapping[Condition, object],
-) -> Iterable[tuple[tuple[str, str, str], list[Condition]]]:
+def _drawn(loss: float | None) -> float:
+    """A loss within what an axis takes; NaN, a gap, where there is none."""
+    return float("nan") if loss is None else min(max(loss, -LOSS_RANGE[1]), LOSS_RANGE[1])
+
+
+def _by_strength(conditions: Iterable[Condition]) -> list[tuple[str, list[Condition]]]:
     """Conditions of each corruption with several strengths, clean images first."""
-    groups: dict[tuple[str, str, str], list[Condition]] = {}
-    clean: dict[tuple[str, str], list[Condition]] = {}
-    for condition in found:
-        setting = (condition.dataset, condition.model)
+    groups: dict[str, list[Condition]] = {}
+    clean: list[Condition] = []
+    for condition in conditions:
         if condition.role == "clean":
-            clean.setdefault(setting, []).append(condition)
+            clean.append(condition)
         elif condition.strength is not None:
-            groups.setdefault((*setting, condition.corruption), []).append(condition)
-    for key, group in groups.items():
-        if len(group) > 1:
-            ordered = sorted(group, key=lambda condition: condition.strength or 0.0)
-            yield key, clean.get(key[:2], []) + ordered
+            groups.setdefault(condition.corruption, []).append(condition)
+    return [
+        (corruption, clean + sorted(group, key=lambda condition: condition.strength or 0.0))
+        for corruption, group in groups.items()
+        if len(group) > 1
+    ]
 
 
 def _accuracy_drawing(
-    found: Mapping[Condition, Mapping[str, Interval]],
+    table: Accuracies,
     conditions: Sequence[Condition],
     look: Mapping[str, Style],
+    place: Mapping[str, int],
 ) -> Callable[[Axes], None]:
     def drawing(axes: Axes) -> None:
         for condition in conditions:
@@ -227,15 +236,10 @@ def _accuracy_drawing(
                     va="top",
                     fontsize=8,
                 )
+        strengths = [condition.strength or 0.0 for condition in conditions]
         for name in look:
-            shown = [condition for condition in conditions if name in found[condition]]
-            cells = [found[condition][name] for condition in shown]
-            strengths = [condition.strength or 0.0 for condition in shown]
-            means = [100 * cell.mean for cell in cells]
-            _line(axes, strengths, means, look[name], name, marked=True)
-            lows, highs = [100 * cell.low for cell in cells], [100 * cell.high for cell in cells]
-            color = look[name].color
-            axes.fill_between(strengths, lows, highs, color=color, alpha=0.15, linewidth=0)
+            cells = [mean_interval(100 * table[one][place[name]]) for one in conditions]
+            _accuracy_line(axes, strengths, cells, look[name], name)
         bottom, top = axes.get_ylim()
         axes.set_ylim(max(bottom, 0), min(top, 101))
         axes.set_xlabel(f"strength of {readable(conditions[-1].corruption)}, 0 = clean")
@@ -245,19 +249,39 @@ def _accuracy_drawing(
     return drawing
 
 
-def _difference(axes: Axes, place: int, made: Comparison) -> None:
-    """One dot with its interval: filled where the adjusted p value is below 0.05."""
-    color = LEARNED_COLOR if made.difference > 0 else RIVAL_COLORS[0]
-    low, high = (100 * end for end in made.ci95)
-    axes.plot([low, high], [place, place], color=color, linewidth=1.6)
-    axes.plot(
-        [100 * made.difference],
-        [place],
-        marker="o" if made.difference > 0 else "s",
-        color=color,
-        markerfacecolor="none" if verdict(made) == "open" else color,
-        markersize=6,
-    )
+def _accuracy_line(
+    axes: Axes, strengths: Sequence[float], cells: Sequence[Interval], look: Style, name: str
+) -> None:
+    _line(axes, strengths, [cell.mean for cell in cells], look, name, marked=True)
+    lows, highs = [cell.low for cell in cells], [cell.high for cell in cells]
+    axes.fill_between(strengths, lows, highs, color=look.color, alpha=0.15, linewidth=0)
+
+
+def _differences(axes: Axes, comparisons: Sequence[Comparison]) -> None:
+    """A dot each with its interval: filled where the adjusted p value is below 0.05."""
+    looks: dict[tuple[bool, bool], list[tuple[int, Comparison]]] = {}
+    for row, comparison in enumerate(comparisons):
+        look = comparison.difference > 0, verdict(comparison) == "open"
+        looks.setdefault(look, []).append((row, comparison))
+    for (better, is_open), dots in looks.items():
+        color = LEARNED_COLOR if better else RIVAL_COLORS[0]
+        ends = [(row, *one.ci95) for row, one in dots if one.ci95 is not None]
+        axes.hlines(
+            [row for row, _, _ in ends],
+            [100 * low for _, low, _ in ends],
+            [100 * high for _, _, high in ends],
+            color=color,
+            linewidth=1.6,
+        )
+        axes.plot(
+            [100 * comparison.difference for _, comparison in dots],
+            [row for row, _ in dots],
+            linestyle="",
+            marker="o" if better else "s",
+            color=color,
+            markerfacecolor="none" if is_open else color,
+            markersize=6,
+        )
 
 
 def _shade_families(axes: Axes, families: Sequence[str]) -> None:
@@ -270,12 +294,12 @@ def _shade_families(axes: Axes, families: Sequence[str]) -> None:
         if family != "none":
             across = axes.get_yaxis_transform()
             middle = (first + last) / 2
-            axes.text(1.01, middle, family, transform=across, va="center", fontsize=8, alpha=0.8)
+            axes.text(
+                1.01, middle, _cut(family), transform=across, va="center", fontsize=8, alpha=0.8
+            )
 
 
-def _line(
-    axes: Axes, x: Sequence[float], y: Sequence[float], look: Style, name: str, *, marked: bool
-) -> None:
+def _line(axes: Axes, x: ArrayLike, y: ArrayLike, look: Style, name: str, *, marked: bool) -> None:
     axes.plot(
         x,
         y,
@@ -284,38 +308,90 @@ def _line(
         linewidth=look.width,
         marker=look.marker if marked else "",
         markersize=5,
-        label=name,
+        label=_label(name),
         zorder=2 + look.width,  # the learned one, thick, lies on top
     )
 
+
+LETTER, LINE = 0.075, 0.18
+"""Inches that a letter of a label and a line of the legend take."""
+
+MOST_LETTERS = 40
+"""A longer name is cut in figures; in tables it is whole."""
 
 LONGEST_OF_THREE = 18
 """Letters of a name, of which three stand beside each other in a legend."""
 
 
+def _label(name: str) -> str:
+    """A name in a legend, which leaves out what begins with an underscore."""
+    return _cut(f" {name}" if name.startswith("_") else name)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "…"
+
+
 def _legend(axes: Axes) -> None:
-    longest = max(map(len, axes.get_legend_handles_labels()[1]), default=0)
+    names = [str(name) for name in axes.get_legend_handles_labels()[1]]
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
-        # Three long names do not fit beside each other.
-        ncols=3 if longest <= LONGEST_OF_THREE else 2,
+        ncols=_columns(names),
         fontsize=8.5,
         columnspacing=1.2,
+        borderaxespad=0.2,
     )
 
 
-def _draw(name: str, drawing: Callable[[Axes], None], *, height: float = 3.4) -> str:
-    """Draw on fresh axes and return SVG whose ids are unique to `name`."""
+def _columns(names: Sequence[str]) -> int:
+    """How many names of a legend stand beside each other."""
+    longest = max(map(len, names), default=0)
+    if longest > 2 * LONGEST_OF_THREE:
+        return 1
+    return 3 if longest <= LONGEST_OF_THREE else 2
+
+
+def _draw(
+    name: str,
+    drawing: Callable[[Axes], None],
+    *,
+    height: float = 2.4,
+    left: float = 0.65,
+    right: float = 0.1,
+) -> str:
+    """Draw on fresh axes and return SVG whose ids are unique to `name`.
+
+    Margins are computed, since the drawing library's own search for them takes most of the time.
+
+    Args:
+        name: Of the figure.
+        drawing: Draws on the axes.
+        height: Of the axes, in inches; the legend comes on top.
+        left: Left margin, in inches.
+        right: Right margin, in inches.
+    """
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS)
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure()
         FigureCanvasSVG(figure)
-        drawing(figure.add_subplot())
+        axes = figure.add_subplot()
+        drawing(axes)
+        names = [str(label) for label in axes.get_legend_handles_labels()[1]]
+        top = 0.15 + LINE * math.ceil(len(names) / _columns(names))
+        bottom = 0.5
+        total = bottom + height + top
+        figure.set_size_inches(WIDTH, total)
+        axes.set_position(
+            (left / WIDTH, bottom / total, (WIDTH - left - right) / WIDTH, height / total)
+        )
         text = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(text, format="svg", metadata=nothing, transparent=True)
+        with warnings.catch_warnings():
+            # A name may hold letters that only the reader's own font has.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(text, format="svg", metadata=nothing, transparent=True)
     return _inline(text.getvalue(), name)
 
 

@@ -4,13 +4,14 @@ It opens anywhere, on a phone too, without a network and without scripts.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from noiseproof.files import write_whole
 from noiseproof.report.figures import (
     accuracy_figures,
     curves_figure,
@@ -20,51 +21,33 @@ from noiseproof.report.figures import (
 from noiseproof.report.finding import finding
 from noiseproof.report.tables import (
     Table,
-    accuracy_tables,
+    accuracy_table,
     comparison_groups,
     comparison_table,
+    condition_name,
     cost_table,
     duration,
     held_out_table,
+    metrics_table,
     num_seeds,
     optimizer_table,
-    optimizers_in_order,
-    readable,
+    to_text,
 )
 from noiseproof.results import (
-    CurvePoint,
     MetricsLine,
-    ResultRow,
+    Record,
+    Run,
     Summary,
-    has_record,
-    read_curves,
     read_metrics,
-    read_results,
-    read_summary,
-    to_json,
-    write_text,
+    read_record,
+    summarize,
+    write_summary,
 )
 
 SVG_SPACE = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 NUM_OPEN = 2
 """How many rivals are shown unfolded; the others are a tap away."""
-
-
-class Records(NamedTuple):
-    """What a folder of records holds.
-
-    Attributes:
-        rows: Of `results.csv`.
-        summary: Of `summary.json`.
-        metrics: Of `metrics.jsonl`; empty where there is none.
-        curves: Of `curves.csv`; empty where there is none.
-    """
-
-    rows: Sequence[ResultRow]
-    summary: Summary
-    metrics: Sequence[MetricsLine]
-    curves: Sequence[CurvePoint]
 
 
 class Panel(NamedTuple):
@@ -82,16 +65,25 @@ class Panel(NamedTuple):
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` from the records in a folder and return its path.
+    """Write `summary.json` and `report.html` from the records in a folder.
+
+    The same records give the same bytes.
 
     Args:
-        folder: Holds `results.csv` and `summary.json`, perhaps `metrics.jsonl` and `curves.csv`.
+        folder: Holds `run.json` and `results.npz`, perhaps `metrics.jsonl`.
+
+    Returns:
+        The path of the page.
 
     Raises:
         ValueError: One of the first two is missing, or a file is not as the schema says.
     """
-    path = folder / "report.html"
-    write_text(path, render(read_records(folder)))
+    record = read_record(folder)
+    metrics = folder / "metrics.jsonl"
+    summary, path = summarize(record), folder / "report.html"
+    page = render(record, summary, read_metrics(metrics) if metrics.exists() else [])
+    write_summary(folder / "summary.json", summary)
+    write_whole(path, page)
     return path
 
 
@@ -102,93 +94,74 @@ def write_figure(folder: Path, path: Path) -> Path:
         ValueError: A record is missing or not as the schema says, or nothing was tested at two
             strengths.
     """
-    figures = accuracy_figures(read_results(folder / "results.csv"))
+    figures = accuracy_figures(read_record(folder))
     if not figures:
         raise ValueError(f"{folder} holds no corruption at two strengths or more to draw.")
     svg = next(iter(figures.values()))
     # On its own it has a white ground, which on a page comes from the page.
     start = f'<svg {"" if "xmlns=" in svg else SVG_SPACE} style="background: white"'
-    write_text(path, svg.replace("<svg", start, 1))
+    write_whole(path, svg.replace("<svg", start, 1))
     return path
 
 
-def read_records(folder: Path) -> Records:
-    """Read the records in a folder; errors as in `write_report`."""
-    missing = [name for name in ("results.csv", "summary.json") if not has_record(folder / name)]
-    if missing:
-        raise ValueError(
-            f"{folder} must hold results.csv and summary.json, {' and '.join(missing)} is missing."
-        )
-    rows = read_results(folder / "results.csv")
-    if not rows:
-        raise ValueError(f"{folder / 'results.csv'} must hold one row or more, got none.")
-    metrics, curves = folder / "metrics.jsonl", folder / "curves.csv"
-    return Records(
-        rows,
-        read_summary(folder / "summary.json"),
-        read_metrics(metrics) if has_record(metrics) else [],
-        read_curves(curves) if has_record(curves) else [],
-    )
+def metrics_text(folder: Path, baseline: str) -> str:
+    """Mean corruption errors of a folder's records, for the terminal.
+
+    Raises:
+        ValueError: A record is missing or not as the schema says, or the baseline is not in it.
+    """
+    return to_text(metrics_table(read_record(folder), baseline))
 
 
-def render(records: Records) -> str:
+def render(record: Record, summary: Summary, metrics: Sequence[MetricsLine]) -> str:
     """The page as HTML."""
     source = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(source)
-    summary = records.summary
+    run = record.run
     return template.render(
-        summary=summary,
-        finding=finding(summary),
-        facts=_facts(records),
-        accuracy_panels=_accuracy_panels(records.rows),
-        accuracy_tables=accuracy_tables(records.rows),
-        held_out=held_out_table(summary) if summary.held_out_improved else None,
-        comparisons=_comparisons(summary),
+        run=run,
+        finding=finding(run, summary),
+        facts=_facts(run),
+        accuracy_panels=_accuracy_panels(record),
+        accuracy_table=accuracy_table(record),
+        held_out=held_out_table(run, summary) if summary.held_out_improved else None,
+        comparisons=_comparisons(run, summary),
         num_open=NUM_OPEN,
-        curve_panels=_curve_panels(records),
-        optimizers=optimizer_table(summary, records.rows),
-        cost=cost_table(summary),
-        provenance=_provenance(summary),
-        config=json.dumps(to_json(summary.provenance.config), indent=2, ensure_ascii=False),
+        curve_panels=_curve_panels(record, metrics),
+        optimizers=optimizer_table(record),
+        cost=cost_table(run),
+        provenance=_provenance(run),
+        config=json.dumps(run.provenance.config, indent=2, ensure_ascii=False),
     )
 
 
-def _facts(records: Records) -> list[tuple[str, str]]:
+def _facts(run: Run) -> list[tuple[str, str]]:
     """What was run, in pairs of a name and a value."""
-    rows, summary = records.rows, records.summary
-    seen = dict.fromkeys(_condition(row) for row in rows if row.role == "meta_train")
-    seeds: dict[str, set[int]] = {}
-    for row in rows:
-        seeds.setdefault(row.optimizer, set()).add(row.seed)
-    steps = dict.fromkeys(f"{row.num_steps:,}" for row in rows)
-    meta_seeds = dict.fromkeys(str(row.meta_seed) for row in rows if row.meta_seed is not None)
-    split = summary.provenance.config.get("evaluation", {}).get("split", "test")
+    seen = [condition for condition in run.conditions if condition.role == "meta_train"]
+    evaluation = run.provenance.config.get("evaluation")
+    split = evaluation.get("split", "test") if isinstance(evaluation, dict) else "test"
     facts = {
-        "data": _listed(row.dataset for row in rows),
+        "data": run.dataset,
         "judged on": "" if split == "test" else f"the {split} split, for development",
-        "classifier": _listed(row.model for row in rows),
-        "preset": summary.preset,
-        "tuned on": _listed(made.tuned_on for made in summary.optimizers if made.kind == "learned"),
-        "seen in meta-training": ", ".join(seen),
-        "run": f"{', '.join(steps)} inner steps",
-        "each optimizer": num_seeds(len(run) for run in seeds.values()),
-        "meta-seed": ", ".join(meta_seeds),
-        "meta-training": duration(summary.meta_training.seconds),
+        "classifier": run.model,
+        "preset": run.preset,
+        "tuned on": _listed(one.tuned_on for one in run.optimizers if one.kind == "learned"),
+        "seen in meta-training": _listed(map(condition_name, seen)),
+        "run": f"{run.num_steps:,} inner steps",
+        "each optimizer": num_seeds(len(run.seeds)),
+        "meta-seed": str(run.meta_seed),
+        "meta-training": duration(run.meta_training.seconds),
     }
     return [(name, value) for name, value in facts.items() if value]
 
 
-def _condition(row: ResultRow) -> str:
-    return readable(row.corruption) + ("" if row.strength is None else f" {row.strength:g}")
-
-
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(names))
 
 
-def _accuracy_panels(rows: Sequence[ResultRow]) -> list[Panel]:
+def _accuracy_panels(record: Record) -> list[Panel]:
     return [
         Panel(
             f"Accuracy against {title}",
@@ -196,43 +169,42 @@ def _accuracy_panels(rows: Sequence[ResultRow]) -> list[Panel]:
             "are more certain than the bands suggest: see the comparisons.",
             Markup(svg),
         )
-        for title, svg in accuracy_figures(rows).items()
+        for title, svg in accuracy_figures(record).items()
     ]
 
 
-def _comparisons(summary: Summary) -> list[tuple[Table, Panel]]:
+def _comparisons(run: Run, summary: Summary) -> list[tuple[Table, Panel]]:
     caption = (
         "Dots right of zero: the learned optimizer is better. Lines are paired 95% t intervals, "
         "filled dots significant after Holm; marks as in the table."
     )
     shown = []
-    for place, group in enumerate(comparison_groups(summary)):
+    for place, group in enumerate(comparison_groups(run, summary)):
         title = f"{group[0].learned} minus {group[0].rival}"
         figure = Markup(difference_figure(f"difference-{place}", group))
         shown.append((comparison_table(group), Panel(title, caption, figure)))
     return shown
 
 
-def _curve_panels(records: Records) -> list[Panel]:
+def _curve_panels(record: Record, metrics: Sequence[MetricsLine]) -> list[Panel]:
     panels = []
-    if records.curves:
-        kinds = optimizers_in_order(records.rows)
-        n = num_seeds(point.n for point in records.curves)
-        svg = Markup(curves_figure(records.curves, kinds))
+    if record.curves.step.size:
+        n = num_seeds(len(record.run.seeds))
         caption = f"Mean with 95% t interval, {n}, on a log scale."
-        panels.append(Panel("Inner training", caption, svg))
-    if records.metrics:
-        last = records.metrics[-1]
+        panels.append(Panel("Inner training", caption, Markup(curves_figure(record))))
+    if metrics:
+        snr, diverged = metrics[-1].snr, metrics[-1].diverged_share
         caption = (
-            f"One point per outer step; in the last, signal-to-noise of the meta-gradient "
-            f"{last.snr:.2f}, diverged particles {100 * last.diverged_share:.0f}%."
+            "The outer loss by outer step; in the last, signal-to-noise of the meta-gradient "
+            f"{'–' if snr is None else f'{snr:.2f}'}, diverged particles "
+            f"{'–' if diverged is None else f'{100 * diverged:.0f}%'}."
         )
-        panels.append(Panel("Meta-training", caption, Markup(metrics_figure(records.metrics))))
+        panels.append(Panel("Meta-training", caption, Markup(metrics_figure(metrics))))
     return panels
 
 
-def _provenance(summary: Summary) -> Table:
-    origin = summary.provenance
+def _provenance(run: Run) -> Table:
+    origin = run.provenance
     lines = [
         ("code version", origin.code_version),
         ("commit", origin.commit),

@@ -4,24 +4,27 @@ Accuracies are in percent, with half the width of the 95% t interval over seeds;
 in percentage points, paired by seed.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from noiseproof.results import (
-    Accuracies,
     Comparison,
     Condition,
     Improvement,
     Interval,
     Kind,
-    ResultRow,
+    Record,
     Role,
+    Run,
     Summary,
     accuracies,
     mean_interval,
+    places,
+    robustness_metrics,
+    significant,
 )
 
 KIND_ORDER: Sequence[Kind] = ("learned", "hand", "augmented", "control", "initial")
@@ -51,36 +54,75 @@ class Table(NamedTuple):
     notes: tuple[str, ...]
 
 
-def accuracy_tables(rows: Sequence[ResultRow]) -> list[Table]:
-    """Accuracy by condition and optimizer, one table per data set and model.
+def accuracy_table(record: Record) -> Table:
+    """Accuracy by condition and optimizer.
 
     Corruptions with severities are shown by their mean over severities.
     """
-    settings = list(dict.fromkeys((row.dataset, row.model) for row in rows))
-    return [
-        _accuracy_table([row for row in rows if (row.dataset, row.model) == setting])
-        for setting in settings
+    names, place = optimizers_in_order(record.run), places(record)
+    table = {c: values for c, values in accuracies(record).items() if c.severity is None}
+    lines = [
+        (condition_label(condition), *(_cell(values[place[name]]) for name in names))
+        for condition, values in table.items()
     ]
+    held_out = [values for condition, values in table.items() if condition.role == "held_out"]
+    if len(held_out) > 1:
+        means = np.mean(held_out, axis=0)
+        cells = (_cell(means[place[name]]) for name in names)
+        lines.append((f"mean of {len(held_out)} held out", *cells))
+    return Table(
+        f"Accuracy on {record.run.dataset} with {record.run.model}",
+        ("condition", *names),
+        tuple(lines),
+        (
+            f"In percent: mean ± half of the 95% t interval, {num_seeds(len(record.run.seeds))}.",
+            *role_notes(table),
+            *diverged_notes(record),
+        ),
+    )
 
 
-def accuracy_text(rows: Sequence[ResultRow]) -> str:
-    """The accuracy tables for the terminal."""
-    return "\n\n".join(to_text(table) for table in accuracy_tables(rows))
+def accuracy_text(record: Record) -> str:
+    """The accuracy table for the terminal."""
+    return to_text(accuracy_table(record))
 
 
-def comparison_groups(summary: Summary) -> list[list[Comparison]]:
-    """By learned optimizer, rival, data set and model; without single severities.
+def metrics_table(record: Record, baseline: str) -> Table:
+    """Clean error, mean corruption error and both relative ones, by optimizer.
 
-    Hand-designed rivals come first.
+    Raises:
+        ValueError: As in `robustness_metrics`.
     """
-    groups: dict[tuple[str, ...], list[Comparison]] = {}
-    for made in summary.comparisons:
-        if made.severity is None:
-            key = (made.learned, made.rival, made.dataset, made.model)
-            groups.setdefault(key, []).append(made)
-    ranks = {made.name: KIND_ORDER.index(made.kind) for made in summary.optimizers}
-    last = len(KIND_ORDER)
-    return sorted(groups.values(), key=lambda group: ranks.get(group[0].rival, last))
+    lines = tuple(
+        (
+            metrics.optimizer,
+            percent(metrics.clean_error),
+            percent(metrics.mean_error),
+            percent(metrics.mce),
+            "–" if metrics.relative_mce is None else percent(metrics.relative_mce),
+        )
+        for metrics in robustness_metrics(record, baseline)
+    )
+    return Table(
+        f"Errors on {record.run.dataset} with {record.run.model}",
+        ("optimizer", "clean error", "mean error", "mCE", "relative mCE"),
+        lines,
+        (
+            f"In percent, {num_seeds(len(record.run.seeds))}: error on clean images, mean error "
+            "over all corruptions with severities, and the same relative to "
+            f"{baseline} (100), corruption by corruption; relative mCE takes the rise above the "
+            "clean error.",
+        ),
+    )
+
+
+def comparison_groups(run: Run, summary: Summary) -> list[list[Comparison]]:
+    """By rival, without single severities; hand-designed rivals come first."""
+    groups: dict[str, list[Comparison]] = {}
+    for comparison in summary.comparisons:
+        if comparison.condition.severity is None:
+            groups.setdefault(comparison.rival, []).append(comparison)
+    return [groups[name] for name in optimizers_in_order(run) if name in groups]
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
@@ -88,34 +130,33 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     first = comparisons[0]
     lines = tuple(
         (
-            condition_label(made),
-            percent(made.learned_mean),
-            percent(made.rival_mean),
-            points(made.difference),
-            "–" if made.n == 1 else f"{points(made.ci95[0])} to {points(made.ci95[1])}",
-            p_value(made.p_holm),
-            verdict(made),
+            condition_label(comparison.condition),
+            percent(comparison.learned_mean),
+            percent(comparison.rival_mean),
+            points(comparison.difference),
+            interval_text(comparison.ci95),
+            p_value(comparison.p_holm),
+            verdict(comparison),
         )
-        for made in comparisons
+        for comparison in comparisons
     )
     return Table(
-        f"{first.learned} against {first.rival} on {first.dataset} with {first.model}",
+        f"{first.learned} against {first.rival}",
         ("condition", first.learned, first.rival, "difference", "95% interval", "p", "verdict"),
         lines,
         (
             f"Accuracy in percent, differences in points, paired by seed, "
-            f"{num_seeds(made.n for made in comparisons)}; p adjusted by Holm, verdict at 0.05.",
-            *role_notes(comparisons),
+            f"{num_seeds(first.n)}; p adjusted by Holm, verdict at 0.05.",
+            *role_notes(comparison.condition for comparison in comparisons),
         ),
     )
 
 
-def held_out_table(summary: Summary) -> Table:
+def held_out_table(run: Run, summary: Summary) -> Table:
     """On how many held-out conditions the learned optimizer beats each rival, and by how much."""
-    rivals = dict.fromkeys(group[0].rival for group in comparison_groups(summary))
     lines = tuple(
         _held_out_line(rival, summary.held_out_improved[rival], summary.comparisons)
-        for rival in rivals
+        for rival in optimizers_in_order(run)
         if rival in summary.held_out_improved
     )
     return Table(
@@ -132,26 +173,23 @@ def held_out_table(summary: Summary) -> Table:
     )
 
 
-def optimizer_table(summary: Summary, rows: Sequence[ResultRow]) -> Table | None:
-    """Calibration on held-out conditions and cost of training; None where neither is recorded."""
-    kinds = {made.name: made for made in summary.optimizers}
-    names = [name for name in optimizers_in_order(rows) if name in kinds]
-    if not any(kinds[name].train_seconds for name in names):
+def optimizer_table(record: Record) -> Table | None:
+    """Calibration on held-out conditions and cost of training; None where no cost was taken."""
+    entries = {entry.name: entry for entry in record.run.optimizers}
+    if not any(entry.train_seconds for entry in entries.values()):
         return None
+    place = places(record)
+    held_out = [condition.role == "held_out" for condition in record.run.conditions]
+    errors = record.scores.calibration_error[:, held_out].astype(np.float64)
     lines = []
-    for name in names:
-        errors = [
-            row.calibration_error
-            for row in rows
-            if row.optimizer == name and row.role == "held_out"
-            if row.calibration_error is not None and math.isfinite(row.calibration_error)
-        ]
-        seconds, size = kinds[name].train_seconds, kinds[name].train_bytes
+    for name in optimizers_in_order(record.run):
+        known = errors[place[name]][np.isfinite(errors[place[name]])]
+        seconds, size = entries[name].train_seconds, entries[name].train_bytes
         lines.append(
             (
                 name,
-                kinds[name].kind,
-                percent(float(np.mean(errors))) if errors else "–",
+                entries[name].kind,
+                percent(float(known.mean())) if known.size else "–",
                 "–" if seconds is None else f"{seconds:.2f} s",
                 "–" if size is None else f"{size / 2**20:.1f} MiB",
             )
@@ -167,18 +205,20 @@ def optimizer_table(summary: Summary, rows: Sequence[ResultRow]) -> Table | None
     )
 
 
-def cost_table(summary: Summary) -> Table:
+def cost_table(run: Run) -> Table:
     """What meta-training and the tuning of rivals took."""
-    cost = summary.meta_training
+    cost = run.meta_training
+    speed = cost.inner_steps_per_second
     lines = [
         ("outer steps", f"{cost.outer_steps:,}"),
         ("inner steps", f"{cost.inner_steps:,}"),
         ("time", duration(cost.seconds)),
-        ("inner steps per second", f"{cost.inner_steps_per_second:,.0f}"),
+        ("inner steps per second", "–" if speed is None else f"{speed:,.0f}"),
         ("device", cost.device),
     ]
-    tried = [(f"trials of {made.name}", str(made.trials)) for made in summary.optimizers]
-    tuned = [line for line, made in zip(tried, summary.optimizers, strict=True) if made.trials]
+    tuned = [
+        (f"trials of {entry.name}", str(entry.trials)) for entry in run.optimizers if entry.trials
+    ]
     return Table("Cost of meta-training and tuning", ("what", "how much"), (*lines, *tuned), ())
 
 
@@ -197,32 +237,24 @@ def to_text(table: Table) -> str:
     return "\n".join([table.title, rule, laid_out[0], rule, *laid_out[1:], rule, *table.notes])
 
 
-def intervals(table: Accuracies) -> dict[Condition, dict[str, Interval]]:
-    """Mean and 95% interval over seeds, by condition (no single severities) and optimizer."""
-    return {
-        condition: {
-            name: mean_interval(np.array(list(by_seed.values())))
-            for name, by_seed in by_optimizer.items()
-        }
-        for condition, by_optimizer in table.items()
-        if condition.severity is None
-    }
+def optimizers_in_order(run: Run) -> dict[str, Kind]:
+    """Kinds by name, learned first, and within a kind as in the record."""
+    ordered = sorted(run.optimizers, key=lambda entry: KIND_ORDER.index(entry.kind))
+    return {entry.name: entry.kind for entry in ordered}
 
 
-def optimizers_in_order(rows: Iterable[ResultRow]) -> dict[str, Kind]:
-    """Kinds by name, learned first, and within a kind as in the rows."""
-    kinds: dict[str, Kind] = {row.optimizer: row.kind for row in rows}
-    ordered = sorted(kinds, key=lambda name: KIND_ORDER.index(kinds[name]))
-    return {name: kinds[name] for name in ordered}
-
-
-def condition_label(condition: Condition | Comparison) -> str:
+def condition_label(condition: Condition) -> str:
     """A condition in a word or two: corruption, strength, and its role's mark."""
     if condition.role == "clean":
         return "clean"
-    size = "" if condition.strength is None else f" {condition.strength:g}"
     mark, _ = ROLE_MARKS.get(condition.role, ("", ""))
-    return readable(condition.corruption) + size + mark
+    return condition_name(condition) + mark
+
+
+def condition_name(condition: Condition) -> str:
+    """Corruption and strength."""
+    size = "" if condition.strength is None else f" {condition.strength:g}"
+    return readable(condition.corruption) + size
 
 
 def readable(name: str) -> str:
@@ -242,16 +274,21 @@ def points(difference: float) -> str:
     return f"{rounded:+.1f}".replace("-", "−")
 
 
-def p_value(value: float) -> str:
+def interval_text(ends: tuple[float, float] | None) -> str:
+    """The ends of an interval of differences."""
+    return "–" if ends is None else f"{points(ends[0])} to {points(ends[1])}"
+
+
+def p_value(value: float | None) -> str:
     """A p value to three decimals."""
-    if math.isnan(value):
+    if value is None:
         return "–"
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | None) -> str:
     """Seconds in hours, minutes and seconds."""
-    if not math.isfinite(seconds):
+    if seconds is None:
         return "–"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -262,98 +299,54 @@ def duration(seconds: float) -> str:
 
 def verdict(comparison: Comparison) -> str:
     """`better` or `worse` where the adjusted p value is below 0.05, else `open`."""
-    if not comparison.p_holm < 0.05:
+    if not significant(comparison):
         return "open"
     return "better" if comparison.difference > 0 else "worse"
 
 
-def num_seeds(counts: Iterable[int]) -> str:
-    """The number of seeds in words, with its range where it differs."""
-    found = sorted(counts)
-    number = f"{found[0]}" if found[0] == found[-1] else f"{found[0]} to {found[-1]}"
-    return f"n = {number} {'seed' if found[-1] == 1 else 'seeds'}"
+def num_seeds(number: int) -> str:
+    """The number of seeds in words."""
+    return f"n = {number} {'seed' if number == 1 else 'seeds'}"
 
 
-def role_notes(conditions: Iterable[Condition | Comparison]) -> tuple[str, ...]:
+def role_notes(conditions: Iterable[Condition]) -> tuple[str, ...]:
     """What the marks mean, where there are any."""
     roles = {condition.role for condition in conditions}
     return tuple(f"{mark} {words}" for role, (mark, words) in ROLE_MARKS.items() if role in roles)
 
 
-def diverged_notes(rows: Iterable[ResultRow]) -> tuple[str, ...]:
+def diverged_notes(record: Record) -> tuple[str, ...]:
     """One sentence per optimizer of which runs diverged."""
-    runs: dict[str, dict[int, bool]] = {}
-    for row in rows:
-        seen = runs.setdefault(row.optimizer, {})
-        seen[row.seed] = seen.get(row.seed, False) or row.diverged
     return tuple(
-        f"{sum(seeds.values())} of {len(seeds)} runs of {name} diverged and count as chance."
-        for name, seeds in runs.items()
-        if any(seeds.values())
+        f"{diverged.sum()} of {diverged.size} runs of {entry.name} diverged and count as chance."
+        for entry, diverged in zip(record.run.optimizers, record.scores.diverged, strict=True)
+        if diverged.any()
     )
 
 
 def _held_out_line(
     rival: str, improved: Improvement, comparisons: Iterable[Comparison]
 ) -> tuple[str, ...]:
-    differences, kin = (
-        [
-            made.difference
-            for made in comparisons
-            if (made.rival, made.role, made.severity) == (rival, role, None)
-        ]
-        for role in ("held_out", "kin")
-    )
-    low, high = improved.ci95 or (math.nan, math.nan)
+    kin = [
+        comparison.difference > 0
+        for comparison in comparisons
+        if comparison.rival == rival
+        and comparison.condition.role == "kin"
+        and comparison.condition.severity is None
+    ]
     return (
         rival,
         f"{improved.count} of {improved.of}",
         str(improved.significant),
-        points(float(np.mean(differences))) if differences else "–",
-        "–" if math.isnan(low) else f"{points(low)} to {points(high)}",
-        "–" if improved.p_sign is None else p_value(improved.p_sign),
-        f"{sum(np.array(kin) > 0)} of {len(kin)}" if kin else "–",
+        points(improved.difference),
+        interval_text(improved.ci95),
+        p_value(improved.p_sign),
+        f"{sum(kin)} of {len(kin)}" if kin else "–",
     )
 
 
-def _accuracy_table(rows: Sequence[ResultRow]) -> Table:
-    names = optimizers_in_order(rows)
-    table = accuracies(rows)
-    found = intervals(table)
-    lines = [
-        (condition_label(condition), *(_cell(cells.get(name)) for name in names))
-        for condition, cells in found.items()
-    ]
-    held_out = [table[condition] for condition in found if condition.role == "held_out"]
-    if len(held_out) > 1:
-        means = [_cell(_mean_over(held_out, name)) for name in names]
-        lines.append((f"mean of {len(held_out)} held out", *means))
-    n = num_seeds(cell.n for cells in found.values() for cell in cells.values())
-    return Table(
-        f"Accuracy on {rows[0].dataset} with {rows[0].model}",
-        ("condition", *names),
-        tuple(lines),
-        (
-            f"In percent: mean ± half of the 95% t interval, {n}.",
-            *role_notes(found),
-            *diverged_notes(rows),
-        ),
-    )
-
-
-def _mean_over(
-    conditions: Sequence[Mapping[str, Mapping[int, float]]], name: str
-) -> Interval | None:
-    """Mean and interval over seeds of the mean over conditions; None if one lacks a seed."""
-    by_seed = [by_optimizer.get(name, {}) for by_optimizer in conditions]
-    if not by_seed[0] or any(set(found) != set(by_seed[0]) for found in by_seed):
-        return None
-    return mean_interval(np.array([[found[s] for s in by_seed[0]] for found in by_seed]).mean(0))
-
-
-def _cell(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
+def _cell(values: Float[np.ndarray, " seeds"]) -> str:
+    interval: Interval = mean_interval(values)
     if interval.n == 1:
         return percent(interval.mean)
     return f"{percent(interval.mean)} ± {percent((interval.high - interval.low) / 2)}"

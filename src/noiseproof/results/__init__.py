@@ -1,80 +1,88 @@
-"""Records of what was run: tidy CSV and JSON, in and out, checked both ways.
+"""Records of what was run: numbers and names, in and out, checked both ways.
 
-A folder of records holds `results.csv` (one row per trained classifier and test condition),
-`summary.json` (what the rows say), `metrics.jsonl` (meta-training, one line per outer step) and
-`curves.csv` (inner training). Tables and figures are made from these files alone.
+A folder of records holds `run.json` (what was run), `results.npz` (what every classifier reached,
+and learning curves) and `metrics.jsonl` (meta-training, one line per outer step). `summary.json`,
+tables and figures are made from these files alone.
 """
 
-from noiseproof.results.conditions import Accuracies, Condition, accuracies, condition_words
+from noiseproof.results.comparison import (
+    compare,
+    held_out_improved,
+    places,
+    significant,
+    summarize,
+)
+from noiseproof.results.conditions import Accuracies, accuracies
 from noiseproof.results.files import (
     READERS,
-    append_ledger,
     append_metrics,
-    has_record,
-    read_curves,
-    read_ledger,
     read_metrics,
-    read_results,
+    read_record,
+    read_run,
     read_summary,
     truncate_metrics,
-    write_curves,
-    write_results,
+    write_record,
     write_summary,
-    write_text,
 )
 from noiseproof.results.intervals import Interval, mean_interval, standard_error
+from noiseproof.results.metrics import RobustnessMetrics, robustness_metrics
 from noiseproof.results.provenance import collect_provenance, portable_command
 from noiseproof.results.schema import (
     Comparison,
-    CurvePoint,
+    Condition,
+    Curves,
     Improvement,
     Kind,
-    LedgerLine,
     MetaTraining,
     MetricsLine,
     OptimizerEntry,
     Provenance,
-    ResultRow,
+    Record,
     Role,
+    Run,
+    Scores,
     Summary,
 )
-from noiseproof.results.values import to_json
+from noiseproof.results.statistics import PairedTest, paired_test
 
 __all__ = [
     "READERS",
     "Accuracies",
     "Comparison",
     "Condition",
-    "CurvePoint",
+    "Curves",
     "Improvement",
     "Interval",
     "Kind",
-    "LedgerLine",
     "MetaTraining",
     "MetricsLine",
     "OptimizerEntry",
+    "PairedTest",
     "Provenance",
-    "ResultRow",
+    "Record",
+    "RobustnessMetrics",
     "Role",
+    "Run",
+    "Scores",
     "Summary",
     "accuracies",
-    "append_ledger",
     "append_metrics",
     "collect_provenance",
-    "condition_words",
-    "has_record",
+    "compare",
+    "held_out_improved",
     "mean_interval",
+    "paired_test",
+    "places",
     "portable_command",
-    "read_curves",
-    "read_ledger",
     "read_metrics",
-    "read_results",
+    "read_record",
+    "read_run",
     "read_summary",
+    "robustness_metrics",
+    "significant",
     "standard_error",
-    "to_json",
+    "summarize",
     "truncate_metrics",
-    "write_curves",
-    "write_results",
+    "write_record",
     "write_summary",
-    "write_text",
 ]

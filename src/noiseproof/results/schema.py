@@ -1,9 +1,13 @@
-"""The records as types: their fields are the columns, the fields' types what a cell may hold.
+"""The records as types: fields with their ranges, checked as a file is read or written.
 
-`docs/records.md` says the same in prose.
+`docs/records.md` says the same in prose. What may not be finite is `null` in JSON, None here.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from msgspec import Meta, Struct
 
 Kind = Literal["learned", "initial", "control", "hand", "augmented"]
 """What an optimizer is: meta-trained on the outer loss, the same theta before meta-training, the
@@ -14,98 +18,37 @@ Role = Literal["clean", "meta_train", "kin", "validation", "held_out"]
 """What a test condition is to the learned optimizer: no corruption, seen, of a family with
 something seen, used while rules were developed, or never met in any way."""
 
+# On one line, since names stand in tables, figures and messages.
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$", max_length=200)]
+Words: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$", max_length=2000)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1, le=2**53)]
+Seed: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e12)]
+Difference: TypeAlias = Annotated[float, Meta(ge=-1, le=1)]
 
-class ResultRow(NamedTuple):
-    """One classifier, trained by one optimizer under one seed, tested on one condition.
+
+class Condition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a classifier is tested on.
 
     Attributes:
-        experiment: Name of the experiment, for example the preset's.
-        dataset: Name of the data set.
-        model: Name of the classifier.
-        optimizer: Name of what trained it.
-        kind: `learned`, `initial`, `control`, `hand` or `augmented`.
-        tuned_on: What theta or the rival's knobs were chosen on.
-        meta_seed: Seed of meta-training or of the rival's search; none where there was neither.
         corruption: Name of the corruption, `none` for clean images.
         family: Family of the corruption, `none` for clean images.
-        severity: 1 to 5; none where the corruption has no severities.
-        strength: Size of the corruption in its own unit (a noise's standard deviation in the pixel
-            range [0, 1]), 0 for clean images; none where `severity` says it.
         role: `clean`, `meta_train`, `kin`, `validation` or `held_out`.
-        seed: Seed of the inner run, the same for optimizers that are compared.
-        num_steps: Inner steps of the run.
-        accuracy: On the test images, 0 to 1; that of chance where the run diverged.
-        loss: Mean cross-entropy in nats; infinite or NaN where the run diverged.
-        diverged: Whether the inner loss became non-finite.
-        calibration_error: Expected calibration error, 0 to 1; NaN where the run diverged, none in
-            records of versions that did not take it.
+        severity: 1 to 5; None where the corruption has no severities, and for their mean.
+        strength: Size of the corruption in its own unit (a noise's standard deviation in the pixel
+            range [0, 1]), 0 for clean images; None where `severity` says it.
     """
 
-    experiment: str
-    dataset: str
-    model: str
-    optimizer: str
-    kind: Kind
-    tuned_on: str
-    meta_seed: int | None
-    corruption: str
-    family: str
-    severity: int | None
-    strength: float | None
+    corruption: Name
+    family: Name
     role: Role
-    seed: int
-    num_steps: int
-    accuracy: float
-    loss: float
-    diverged: bool
-    calibration_error: float | None = None
+    severity: Annotated[int, Meta(ge=1, le=5)] | None = None
+    strength: Annotated[float, Meta(ge=0, le=1e6)] | None = None
 
 
-class CurvePoint(NamedTuple):
-    """One point of the learning curve of inner training.
-
-    Attributes:
-        optimizer: Name of what trained the classifiers.
-        step: Inner step, from 0.
-        loss: Training loss, mean over seeds, in nats.
-        low: Lower end of its 95% t interval; NaN for one seed.
-        high: Upper end of its 95% t interval; NaN for one seed.
-        n: Seeds in the mean.
-    """
-
-    optimizer: str
-    step: int
-    loss: float
-    low: float
-    high: float
-    n: int
-
-
-class MetricsLine(NamedTuple):
-    """What one outer step of meta-training reported.
-
-    Attributes:
-        outer_step: From 1.
-        meta_loss: Mean outer loss of the particles that did not diverge, in nats.
-        select_loss: Outer loss of theta on the `select` split; none where it was not measured.
-        inner_steps: Inner steps over all particles since the start.
-        seconds: Wall-clock seconds of meta-training since the start, earlier sessions included.
-        snr: Signal-to-noise ratio of the meta-gradient; about 1 where there is no signal.
-        gradient_norm: Euclidean norm of the meta-gradient before clipping.
-        diverged_share: Share of particles whose loss was not finite, 0 to 1.
-    """
-
-    outer_step: int
-    meta_loss: float
-    select_loss: float | None
-    inner_steps: int
-    seconds: float
-    snr: float
-    gradient_norm: float
-    diverged_share: float
-
-
-class MetaTraining(NamedTuple):
+class MetaTraining(Struct, frozen=True, forbid_unknown_fields=True):
     """What meta-training cost.
 
     Attributes:
@@ -116,130 +59,35 @@ class MetaTraining(NamedTuple):
         device: What it ran on, in words.
     """
 
-    outer_steps: int
-    inner_steps: int
-    seconds: float
-    inner_steps_per_second: float
+    outer_steps: Count
+    inner_steps: Count
+    seconds: Seconds | None
+    inner_steps_per_second: Seconds | None
     device: str
 
 
-class OptimizerEntry(NamedTuple):
+class OptimizerEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """An optimizer that was compared.
 
     Attributes:
-        name: As in the column `optimizer`.
-        kind: As in the column `kind`.
-        tuned_on: As in the column `tuned_on`.
+        name: What it is called in tables and figures.
+        kind: `learned`, `initial`, `control`, `hand` or `augmented`.
+        tuned_on: What its theta or its knobs were chosen on.
         trials: Settings that were tried in its tuning; 0 where it was not tuned.
         train_seconds: Wall-clock seconds that one classifier took, all seeds trained at once,
-            compiling not included; none where it was not taken.
+            compiling not included; None where it was not taken.
         train_bytes: Memory of training one classifier, its data not included; likewise.
     """
 
-    name: str
+    name: Name
     kind: Kind
-    tuned_on: str
-    trials: int
-    train_seconds: float | None = None
-    train_bytes: int | None = None
+    tuned_on: Words
+    trials: Count
+    train_seconds: Seconds | None = None
+    train_bytes: Count | None = None
 
 
-class Comparison(NamedTuple):
-    """A learned optimizer against a rival under one condition, paired by seed.
-
-    Attributes:
-        learned: Name of the learned optimizer.
-        rival: Name of the rival.
-        dataset: As in `results.csv`.
-        model: As in `results.csv`.
-        corruption: As in `results.csv`.
-        family: As in `results.csv`.
-        severity: 1 to 5; none where there is none and for the mean over severities.
-        strength: As in `results.csv`.
-        role: As in `results.csv`.
-        learned_mean: Mean accuracy of the learned optimizer, 0 to 1.
-        rival_mean: Mean accuracy of the rival, 0 to 1.
-        difference: Mean difference of accuracy, learned minus rival.
-        ci95: Ends of the paired 95% t interval of the difference; NaN for one seed.
-        p_holm: Two-sided p value, adjusted by Holm over the corruptions (see `docs/records.md`);
-            NaN for one seed.
-        n: Paired seeds.
-    """
-
-    learned: str
-    rival: str
-    dataset: str
-    model: str
-    corruption: str
-    family: str
-    severity: int | None
-    strength: float | None
-    role: Role
-    learned_mean: float
-    rival_mean: float
-    difference: float
-    ci95: tuple[float, float]
-    p_holm: float
-    n: int
-
-
-class Improvement(NamedTuple):
-    """On how many held-out conditions the learned optimizer beats a rival, and by how much.
-
-    What has a default is none in records of versions that did not take it.
-
-    Attributes:
-        count: Conditions with a mean difference above zero.
-        of: Conditions compared: `role` is `held_out` and `severity` none.
-        significant: Those counted whose adjusted p value is below 0.05.
-        p_sign: Two-sided p value of the sign test over these conditions.
-        learned_mean: Mean accuracy of the learned optimizer over them, 0 to 1.
-        rival_mean: Mean accuracy of the rival over them, 0 to 1.
-        difference: Mean over seeds of learned minus rival.
-        ci95: Ends of the paired 95% t interval of the difference; NaN for one seed.
-        n: Paired seeds.
-    """
-
-    count: int  # pyright: ignore[reportIncompatibleMethodOverride] -- the name in the file
-    of: int
-    significant: int
-    p_sign: float | None = None
-    learned_mean: float | None = None
-    rival_mean: float | None = None
-    difference: float | None = None
-    ci95: tuple[float, float] | None = None
-    n: int | None = None
-
-
-class LedgerLine(NamedTuple):
-    """One look at test images: an evaluation on the `test` split.
-
-    Attributes:
-        time: When it began, in UTC, ISO 8601.
-        preset: As in `summary.json`.
-        experiment: As in `results.csv`.
-        dataset: As in `results.csv`.
-        model: As in `results.csv`.
-        rule: Name of the learned rule.
-        seed: Of the run.
-        code_version: As in `provenance`.
-        commit: As in `provenance`.
-        command: As in `provenance`.
-    """
-
-    time: str
-    preset: str
-    experiment: str
-    dataset: str
-    model: str
-    rule: str
-    seed: int
-    code_version: str
-    commit: str
-    command: str
-
-
-class Provenance(NamedTuple):
+class Provenance(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the records come from. No path of the machine stands in it.
 
     Attributes:
@@ -256,7 +104,7 @@ class Provenance(NamedTuple):
 
     code_version: str
     commit: str
-    seeds: dict[str, list[int]]
+    seeds: dict[str, list[Seed]]
     packages: dict[str, str]
     python: str
     platform: str
@@ -265,23 +113,171 @@ class Provenance(NamedTuple):
     config: dict[str, Any]
 
 
-class Summary(NamedTuple):
-    """The content of `summary.json`.
+class Run(Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of `run.json`: what was run, and what names the axes of the numbers.
 
     Attributes:
-        experiment: As in `results.csv`.
+        experiment: Name of the experiment.
         preset: Name of the preset.
+        dataset: Name of the data set.
+        model: Name of the classifier.
+        num_steps: Inner steps of a run.
+        num_images: Test images under each condition.
+        num_classes: Classes of the data set; a diverged run counts at chance.
+        meta_seed: Seed of meta-training and of the rivals' search.
         meta_training: What meta-training cost.
-        optimizers: All optimizers in `results.csv`.
-        comparisons: Every learned optimizer against every rival under every condition.
-        held_out_improved: By rival.
         provenance: Where it comes from.
+        seeds: Seeds of the inner runs, the third axis of the scores.
+        optimizers: What was compared, the first axis of the scores.
+        conditions: What was tested on, the second axis of the scores.
     """
 
-    experiment: str
-    preset: str
+    experiment: Name
+    preset: Name
+    dataset: Name
+    model: Name
+    num_steps: Positive
+    num_images: Positive
+    num_classes: Positive
+    meta_seed: Seed
     meta_training: MetaTraining
-    optimizers: list[OptimizerEntry]
-    comparisons: list[Comparison]
-    held_out_improved: dict[str, Improvement]
     provenance: Provenance
+    seeds: Annotated[list[Seed], Meta(min_length=1)]
+    optimizers: Annotated[list[OptimizerEntry], Meta(min_length=1)]
+    conditions: Annotated[list[Condition], Meta(min_length=1)]
+
+
+class Scores(NamedTuple):
+    """What every classifier reached under every condition; no value depends on another's.
+
+    Attributes:
+        right: Test images classified correctly.
+        loss: Mean cross-entropy in nats, three digits; infinite or NaN where the run diverged.
+        calibration_error: Expected calibration error over 15 bins, 0 to 1, three digits; NaN where
+            the run diverged.
+        diverged: Whether the training loss became non-finite.
+    """
+
+    right: Int[np.ndarray, "optimizers conditions seeds"]
+    loss: Float[np.ndarray, "optimizers conditions seeds"]
+    calibration_error: Float[np.ndarray, "optimizers conditions seeds"]
+    diverged: Bool[np.ndarray, "optimizers seeds"]
+
+
+class Curves(NamedTuple):
+    """Learning curves of inner training, thinned.
+
+    Attributes:
+        step: Inner steps, from 0.
+        curve: Training loss, mean over seeds, in nats.
+        low: Lower end of its 95% t interval; NaN for one seed.
+        high: Upper end of its 95% t interval; NaN for one seed.
+    """
+
+    step: Int[np.ndarray, " points"]
+    curve: Float[np.ndarray, "optimizers points"]
+    low: Float[np.ndarray, "optimizers points"]
+    high: Float[np.ndarray, "optimizers points"]
+
+
+class Record(NamedTuple):
+    """All that an evaluation leaves, as it is read and written together.
+
+    Attributes:
+        run: What was run.
+        scores: What the classifiers reached.
+        curves: How they were trained.
+    """
+
+    run: Run
+    scores: Scores
+    curves: Curves
+
+
+class MetricsLine(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one outer step of meta-training reported; None in a file where it was not finite.
+
+    Attributes:
+        outer_step: From 1.
+        meta_loss: Mean outer loss of the particles that did not diverge, in nats.
+        select_loss: Outer loss of theta on the `select` split; None where it was not measured.
+        inner_steps: Inner steps over all particles since the start.
+        seconds: Wall-clock seconds of meta-training since the start, earlier sessions included.
+        snr: Signal-to-noise ratio of the meta-gradient; about 1 where there is no signal.
+        gradient_norm: Euclidean norm of the meta-gradient before clipping.
+        diverged_share: Share of particles whose loss was not finite, 0 to 1.
+    """
+
+    outer_step: Count
+    meta_loss: float | None
+    select_loss: float | None
+    inner_steps: Count
+    seconds: Seconds
+    snr: float | None
+    gradient_norm: float | None
+    diverged_share: Share | None
+
+
+class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
+    """A learned optimizer against a rival under one condition, paired by seed.
+
+    Attributes:
+        learned: Name of the learned optimizer.
+        rival: Name of the rival.
+        condition: What was tested on; with neither severity nor strength the mean over severities.
+        learned_mean: Mean accuracy of the learned optimizer, 0 to 1.
+        rival_mean: Mean accuracy of the rival, 0 to 1.
+        difference: Mean difference of accuracy, learned minus rival.
+        ci95: Ends of the paired 95% t interval of the difference; None for one seed.
+        p_holm: Two-sided p value, adjusted by Holm over the corruptions (see `docs/records.md`);
+            None for one seed.
+        n: Paired seeds.
+    """
+
+    learned: Name
+    rival: Name
+    condition: Condition
+    learned_mean: Share
+    rival_mean: Share
+    difference: Difference
+    ci95: tuple[float, float] | None
+    p_holm: Share | None
+    n: Positive
+
+
+class Improvement(Struct, frozen=True, forbid_unknown_fields=True):
+    """On how many held-out conditions the learned optimizer beats a rival, and by how much.
+
+    Attributes:
+        count: Conditions with a mean difference above zero.
+        of: Conditions compared: `role` is `held_out` and `severity` None.
+        significant: Those counted whose adjusted p value is below 0.05.
+        p_sign: Two-sided p value of the sign test over these conditions.
+        learned_mean: Mean accuracy of the learned optimizer over them, 0 to 1.
+        rival_mean: Mean accuracy of the rival over them, 0 to 1.
+        difference: Mean over seeds of learned minus rival.
+        ci95: Ends of the paired 95% t interval of the difference; None for one seed.
+        n: Paired seeds.
+    """
+
+    count: Count
+    of: Count
+    significant: Count
+    p_sign: Share
+    learned_mean: Share
+    rival_mean: Share
+    difference: Difference
+    ci95: tuple[float, float] | None
+    n: Positive
+
+
+class Summary(Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of `summary.json`: what the scores say.
+
+    Attributes:
+        held_out_improved: By rival.
+        comparisons: The learned optimizer against every other under every condition.
+    """
+
+    held_out_improved: dict[str, Improvement]
+    comparisons: list[Comparison]

@@ -1,0 +1,112 @@
+"""Numbers of a record, in a NumPy archive: read with no more than the record says is there."""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from noiseproof.files import write_whole
+from noiseproof.results.schema import Curves, Run, Scores
+
+Shape = tuple[int, ...]
+
+
+def write_arrays(path: Path, run: Run, scores: Scores, curves: Curves) -> None:
+    """Writes `results.npz` in one move; the same numbers give the same bytes.
+
+    Whole numbers take as few bytes as hold all images, losses and calibration errors two: of a
+    loss three digits are kept, and one above 65,504 nats is infinite.
+
+    Raises:
+        ValueError: An array is not as the run says.
+    """
+    with np.errstate(over="ignore"):
+        arrays = {
+            "right": scores.right.astype(np.min_scalar_type(run.num_images)),
+            "loss": scores.loss.astype(np.float16),
+            "calibration_error": scores.calibration_error.astype(np.float16),
+            "diverged": scores.diverged,
+            "step": curves.step.astype(np.int32),
+            **{name: getattr(curves, name).astype(np.float32) for name in ("curve", "low", "high")},
+        }
+    check_arrays(arrays, run, str(path))
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_whole(path, content.getvalue())
+
+
+def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves]:
+    """Reads `results.npz`.
+
+    Args:
+        path: The file.
+        run: What says how many optimizers, conditions and seeds it holds.
+
+    Raises:
+        ValueError: It is damaged or not as the run says.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} must be a file.")
+    names = (*Scores._fields, *Curves._fields)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = {name: _read_array(archive, name, path) for name in names}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(f"{path} must be a whole NumPy archive: {words}.") from None
+    except (NotImplementedError, RuntimeError, SyntaxError):
+        raise ValueError(f"{path} must be a whole NumPy archive, as this package writes.") from None
+    check_arrays(found, run, str(path))
+    scores = {name: found[name] for name in Scores._fields}
+    return Scores(**scores), Curves(**{name: found[name] for name in Curves._fields})
+
+
+MOST_VALUES = 100_000_000
+"""More than any record holds: what says that it holds more is not read."""
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
+    """One array, whose header must not promise more than the archive's own list does."""
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.file_size > MOST_VALUES:
+        raise ValueError(f"{path}: {name} must hold at most {MOST_VALUES} bytes.")
+    content = io.BytesIO(archive.read(entry))
+    try:
+        return np.lib.format.read_array(content, allow_pickle=False)
+    except (ValueError, TypeError, MemoryError, OverflowError):
+        raise ValueError(f"{path}: {name} must be an array of numbers.") from None
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray], run: Run, place: str) -> None:
+    """Raises ValueError where an array has another shape or type than the run says, or range."""
+    shape = (len(run.optimizers), len(run.conditions), len(run.seeds))
+    points = (len(arrays["step"]),) if arrays["step"].ndim == 1 else (0,)
+    expected: dict[str, tuple[str, Shape]] = {
+        **dict.fromkeys(("right",), ("iu", shape)),
+        **dict.fromkeys(("loss", "calibration_error"), ("f", shape)),
+        "diverged": ("b", (shape[0], shape[2])),
+        "step": ("iu", points),
+        **dict.fromkeys(("curve", "low", "high"), ("f", (shape[0], *points))),
+    }
+    for name, (kinds, wanted) in expected.items():
+        array = arrays[name]
+        if array.dtype.kind not in kinds or array.shape != wanted:
+            raise ValueError(
+                f"{place}: {name} must be of kind {kinds} and shape {wanted}, got "
+                f"{array.dtype} and {array.shape}."
+            )
+    calibration, loss = arrays["calibration_error"], arrays["loss"]
+    ranges = {
+        "right": (arrays["right"] >= 0) & (arrays["right"] <= run.num_images),
+        "calibration_error": np.isnan(calibration) | ((calibration >= 0) & (calibration <= 1)),
+        "loss": np.isnan(loss) | (loss >= 0),
+        "step": arrays["step"] >= 0,
+    }
+    for name, inside in ranges.items():
+        if not inside.all():
+            raise ValueError(
+                f"{place}: {name} is out of range, got {arrays[name][~inside].flat[0]}."
+            )
