@@ -95,7 +95,8 @@ def build_estimator(settings: Settings, objective: Objective) -> GradientEstimat
 
 def num_particles(estimator: Any) -> int:
     """The antithetic pairs of an estimator's section, or its runs where it has no pairs."""
-    return getattr(estimator, "num_pairs", 0) or estimator.num_runs
+    has_pairs = hasattr(estimator, "num_pairs")
+    return estimator.num_pairs if has_pairs else estimator.num_runs
 
 
 def chance_weight(weight: float, num_classes: int) -> float:
