@@ -1,5 +1,18 @@
-"""`python -m noiseproof`."""
+"""`python -m noiseproof`, and the command `noiseproof`."""
 
-from noiseproof.cli import main
+import sys
 
-main()
+from noiseproof.extras import missing
+
+
+def main() -> None:
+    """Runs the command line; where it is not installed one line says how to install it."""
+    try:
+        from noiseproof.cli import main as run
+    except ModuleNotFoundError as error:
+        sys.exit(f"noiseproof: {missing(error, 'The command line')}")
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 import noiseproof
+from noiseproof.extras import missing
 
 app = typer.Typer(
     help="Learned optimizers that train image classifiers to withstand corruptions.",
@@ -320,6 +321,8 @@ def exit_code(arguments: Sequence[str]) -> int:
         return _complain(error, 2)
     except OSError as error:
         return _complain(error, 1)
+    except ModuleNotFoundError as error:
+        return _complain(missing(error, "This command"), 1)
     except KeyboardInterrupt:
         return 130
     except Exception as error:

@@ -24,6 +24,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from noiseproof.checkpoint.seal import UNFINISHED, flush, seal, sha256, unseal
+from noiseproof.extras import library
 
 MANIFEST = "manifest.json"
 ARRAYS = "arrays"
@@ -175,7 +176,7 @@ def _orbax() -> Iterator[tuple[Any, Any]]:
     """Orbax and a writer of it, without its log, where the errors of its threads stand before they
     are raised. Imported here, since what writes no checkpoint can do without its 30 MB.
     """
-    import orbax.checkpoint as ocp
+    ocp = library("orbax.checkpoint", "A checkpoint")
 
     log = logging.getLogger("absl")
     was_disabled, log.disabled = log.disabled, True

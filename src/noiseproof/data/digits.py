@@ -7,9 +7,9 @@ Recognition of Handwritten Digits", UCI; scikit-learn carries its test part.
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from noiseproof.data.dataset import Source, stratified_order, take
+from noiseproof.extras import library
 from noiseproof.types import Batch
 
 NUM_TEST = 397
@@ -21,7 +21,7 @@ def read_digits(_data_dir: Path | None = None) -> Source:
 
     The argument is there for the readers' common signature; the images lie in the package.
     """
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = library("sklearn.datasets", "The data set digits").load_digits(return_X_y=True)
     # 17 levels, 0 to 16, spread over the full range of a byte.
     images = np.rint(pixels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
     digits = Batch(images, labels.astype(np.int32))

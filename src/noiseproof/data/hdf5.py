@@ -12,7 +12,8 @@ from jaxtyping import Shaped
 
 from noiseproof.data.array_file import read_array_file
 from noiseproof.data.dataset import Source
-from noiseproof.data.trust import library, reason, require_possible, require_regular, shown
+from noiseproof.data.trust import reason, require_possible, require_regular, shown
+from noiseproof.extras import library
 
 MOST_OBJECTS = 10_000
 """Groups and arrays that are looked at; files of images have a handful."""
@@ -37,7 +38,7 @@ def hdf5_arrays(
         ValueError: The file is missing or damaged, or h5py is not installed.
     """
     require_regular(path)
-    h5py = library("h5py", path)
+    h5py = library("h5py", f"Reading {path}")
     try:
         file = h5py.File(path, "r")
     # Damage makes HDF5 raise whatever it stumbles over; so too below.

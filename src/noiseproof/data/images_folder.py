@@ -13,7 +13,8 @@ from jaxtyping import Shaped
 
 from noiseproof.data.array_file import Part, assembled
 from noiseproof.data.dataset import Source
-from noiseproof.data.trust import library, reason, require_printable, require_regular
+from noiseproof.data.trust import reason, require_printable, require_regular
+from noiseproof.extras import library
 
 SUFFIXES = (
     ".bmp",
@@ -64,7 +65,7 @@ def read_images_folder(folder: Path) -> Source:
         ValueError: There are no images by class, one is damaged or of another size, the test images
             have a class that the training images lack, or Pillow is not installed.
     """
-    pillow = library("PIL.Image", folder)
+    pillow = library("PIL.Image", f"Reading {folder}")
     places = {part: _place(folder, names) for part, names in FOLDERS.items()}
     found = {part: place for part, place in places.items() if place is not None}
     if "train" not in found:

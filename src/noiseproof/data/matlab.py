@@ -15,7 +15,8 @@ from noiseproof.data.array_file import read_array_file
 from noiseproof.data.dataset import Source
 from noiseproof.data.hdf5 import hdf5_arrays
 from noiseproof.data.published import first_existing, notices_of_unofficial, sha256_of
-from noiseproof.data.trust import library, reason, require_possible, require_regular
+from noiseproof.data.trust import reason, require_possible, require_regular
+from noiseproof.extras import library
 
 SIZES = {
     "int8": 1, "uint8": 1, "logical": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4,
@@ -64,7 +65,7 @@ def _read_arrays(
     if HDF5_START in (start[:8], start[512:]):
         # MATLAB counts axes the other way round.
         return {name: array.T for name, array in hdf5_arrays(path, choose).items()}
-    matlab = library("scipy.io", path)
+    matlab = library("scipy.io", f"Reading {path}")
     try:
         with warnings.catch_warnings(action="ignore"):
             found = {name: (shape, kind) for name, shape, kind in matlab.whosmat(path)}

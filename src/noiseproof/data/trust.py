@@ -4,12 +4,10 @@ A header may announce more than the file could hold, an archive may unpack to mo
 and a path may lead to a pipe that never ends. All readers look here first.
 """
 
-import importlib
 import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from noiseproof.messages import short
 
@@ -71,18 +69,3 @@ def reason(error: BaseException | str) -> str:
 def shown(name: str) -> str:
     """A name within a file, for a message: as it is if it is plain and short, else quoted."""
     return name if re.fullmatch(r"[\w/ .-]{1,60}", name) else short(name)
-
-
-def library(name: str, path: Path) -> Any:
-    """An optional library that reads a format.
-
-    Raises:
-        ValueError: It is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise ValueError(
-            f"{path} is read with {name.partition('.')[0]}, which is not installed: "
-            "`pip install noiseproof[data]`."
-        ) from None
