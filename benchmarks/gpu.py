@@ -167,11 +167,15 @@ def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -
     made = machine.out / "universal.safetensors"
     if made.exists():
         thetas = {"universal": ("universal", load_learned(made).theta), **thetas}
-    thetas["universal before meta-training"] = ("universal", mean_start())
+    controls = {"universal before meta-training": ("universal", mean_start())}
+    parts = dataset(machine, "cifar-10")
+    # Nothing is selected here, so that those images are there to be trained on.
+    whole = Batch(*map(np.concatenate, zip(parts.train, parts.select, strict=True)))
     running = machine.out / f"{name}_running.json"
     gpu_resnet.compare(
-        dataset(machine, "cifar-10"),
+        parts._replace(train=whole),
         thetas,
+        controls,
         SPECTRAL,
         settings,
         running,

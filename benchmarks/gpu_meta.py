@@ -22,6 +22,7 @@ import optax
 from noiseproof.checkpoint import save_theta
 from noiseproof.data.dataset import Dataset
 from noiseproof.metatrain import Objective, flattened, nres
+from noiseproof.metatrain.compiling import known
 from noiseproof.metatrain.run_lengths import log_uniform
 from noiseproof.optimizers import universal
 from noiseproof.optimizers.layout import layout_of
@@ -33,7 +34,7 @@ MAX_NORM = 1.0
 NUM_WARMUP_STEPS = 30
 SAVE_EVERY = 30.0
 LEAST_STEPS = 2
-FAST_COMPILING = {"xla_gpu_autotune_level": 0}
+FAST_COMPILING = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
 """Measuring kernels against each other takes longer than it saves in minutes of meta-training."""
 
 
@@ -74,7 +75,7 @@ class Program(NamedTuple):
 
 def compiler_options() -> dict[str, Any]:
     """What programs are compiled with."""
-    return FAST_COMPILING if jax.default_backend() == "gpu" else {}
+    return known(FAST_COMPILING) if jax.default_backend() == "gpu" else {}
 
 
 def make_program(

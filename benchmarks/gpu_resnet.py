@@ -158,6 +158,7 @@ def conditions(names: tuple[str, ...]) -> list[tuple[str, int]]:
 def compare(
     dataset: Dataset,
     thetas: Mapping[str, tuple[str, Any]],
+    controls: Mapping[str, tuple[str, Any]],
     loss: OuterLoss,
     settings: Settings,
     out: Path,
@@ -169,6 +170,7 @@ def compare(
     Args:
         dataset: With its four splits.
         thetas: Name -> rule and weights.
+        controls: Likewise, to be run after all others.
         loss: What trials are scored on.
         settings: Sizes.
         out: The record.
@@ -237,12 +239,15 @@ def compare(
         sample = jnp.asarray(dataset.train.images[:CALIBRATION_IMAGES])
         return calibrated(state.params, sample), [float(mean) for mean in means]
 
+    untuned = {**thetas, **controls}
+    learners = {name: Contestant(learned(rule), [one]) for name, (rule, one) in untuned.items()}
     contestants = {
-        **{name: Contestant(learned(rule), [theta]) for name, (rule, theta) in thetas.items()},
+        **{name: learners[name] for name in thetas},
         **{name: rivals()[name] for name in settings.rivals},
+        **{name: learners[name] for name in controls},
     }
     # Thetas of one rule share a program.
-    kinds = {name: thetas[name][0] if name in thetas else name for name in contestants}
+    kinds = {name: untuned[name][0] if name in untuned else name for name in contestants}
     pool = ThreadPoolExecutor(10)
 
     def compiled(kind: str, contestant: Contestant) -> Programs:
@@ -321,7 +326,7 @@ def compare(
         if time.monotonic() - began > settings.seconds:
             break
         try:
-            chosen[name] = contestants[name].trials[0] if name in thetas else tune(name)
+            chosen[name] = contestants[name].trials[0] if name in untuned else tune(name)
             final(name, chosen[name], 0)
         except Exception as error:  # what one optimizer can not do must not cost the others
             record["contestants"][name] = {"failed": repr(error)[:500], "runs": []}
@@ -331,7 +336,7 @@ def compare(
         for name, own in record["contestants"].items()
         if own["runs"]
     }
-    best = sorted((n for n in finished if n not in thetas), key=lambda n: -finished[n])[:2]
+    best = sorted((n for n in finished if n not in untuned), key=lambda n: -finished[n])[:2]
     for seed in (1, 2):
         for name in (*[n for n in thetas if n in finished], *best):
             if time.monotonic() - began > settings.seconds:
