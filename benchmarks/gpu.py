@@ -34,7 +34,7 @@ from noiseproof.data.dataset import Source, split, take
 from noiseproof.optimizers.universal import from_structured
 from noiseproof.tasks.augmix import augmix
 from noiseproof.tasks.distribution import UNIVERSAL
-from noiseproof.tasks.outer_losses import clean_images, spectral
+from noiseproof.tasks.outer_losses import clean_images, spectral_noise
 from noiseproof.types import Batch, Theta
 from noiseproof.zoo.loading import load_learned
 from sheets import read
@@ -47,17 +47,7 @@ ON_ITS_TASK = "spectral-cifar-convnet-gpu"
 SECONDS = {"throughput": 90, "universal": 240, "resnet": 170, "clean": 90, "augmix": 100}
 """Of each part, at most, save for the one under way."""
 
-SPECTRAL = spectral(
-    std_low=0.05,
-    std_high=0.3,
-    exponent_low=0.0,
-    exponent_high=3.0,
-    num_bands=3,
-    clip=False,
-    clean_weight=0.5,
-    warp_weight=0.35,
-    warp_std=0.1,
-)
+SPECTRAL = spectral_noise()
 
 
 class Machine(NamedTuple):
@@ -112,7 +102,7 @@ def meta(machine: Machine, seconds: float, *, name: str, loss: Any) -> None:
     settings = gpu_meta.Settings(seconds, num_threads=machine.threads)
     specs = dict(UNIVERSAL)
     if machine.small:
-        kept = ("fashion mlp", "cifar resnet")
+        kept = ("fashion mlp", "digits mlp")
         specs = {one: specs[one]._replace(shortest=20, longest=40, batch_size=8) for one in kept}
         settings = settings._replace(
             num_pairs=2, truncation=20, tasks_per_step=1, pool_size=64, seconds=30.0
@@ -149,7 +139,9 @@ def card(words: str, name: str) -> dict[str, Any]:
 
 
 def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -> None:
-    settings = gpu_resnet.Settings(seconds=seconds, augmentation=with_augmix)
+    settings = gpu_resnet.Settings(
+        seconds=seconds, augmentation=with_augmix, num_threads=machine.threads
+    )
     if machine.small:
         settings = settings._replace(
             width=4,
@@ -159,7 +151,7 @@ def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -
             num_test=40,
             pool_size=40,
             num_corruptions=1,
-            rivals=("decayed_muon", "sam"),
+            rivals=("sam",),
             seconds=40.0,
             compute_type="float32",
         )

@@ -13,10 +13,10 @@ import numpy as np
 import optax
 
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
-from noiseproof.optimizers.decayed_adam import Decays, add_decays
 from noiseproof.optimizers.orthogonal import orthogonalized
-from noiseproof.optimizers.perturbations import sharpness_aware
-from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.rivals import RIVALS
+from noiseproof.rivals.decayed_adam import Decays, add_decays
+from noiseproof.rivals.perturbations import sharpness_aware
 from noiseproof.types import Layout, Recipe
 
 

@@ -29,7 +29,7 @@ from noiseproof.models.resnet import resnet
 from noiseproof.models.standardized import channel_statistics, standardized
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import to_float
-from noiseproof.tasks.meta_losses import mix
+from noiseproof.tasks.mixtures import mix
 from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import Batch, Layout, Model
 
@@ -55,6 +55,7 @@ class Settings(NamedTuple):
         compute_type: Of convolutions.
         num_corruptions: How many of the 19; fewer to try the script out.
         rivals: Names of hand-designed optimizers, in their order.
+        num_threads: Programs that are compiled at once.
     """
 
     width: int = 64
@@ -68,6 +69,7 @@ class Settings(NamedTuple):
     compute_type: str = "bfloat16"
     num_corruptions: int = 19
     rivals: tuple[str, ...] = ("muon", "sgd_nesterov", "decayed_muon", "adamw", "adam", "sam")
+    num_threads: int = 10
 
 
 def shifted(images: jax.Array, key: jax.Array) -> jax.Array:
@@ -248,7 +250,7 @@ def compare(
     }
     # Thetas of one rule share a program.
     kinds = {name: untuned[name][0] if name in untuned else name for name in contestants}
-    pool = ThreadPoolExecutor(10)
+    pool = ThreadPoolExecutor(settings.num_threads)
 
     def compiled(kind: str, contestant: Contestant) -> Programs:
         programs = training_programs(contestant, model, layout, augment)

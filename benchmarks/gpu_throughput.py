@@ -19,9 +19,9 @@ from noiseproof.metatrain import Objective, flattened, nres
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
-from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.rivals import RIVALS
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.meta_losses import Component, clean
+from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.types import Batch, Model, Recipe, Task
 
 TRUNCATION = 50

@@ -11,7 +11,7 @@ from noiseproof.models.resnet import architecture, resnet
 from noiseproof.optimizers import structured, universal
 from noiseproof.optimizers.layout import layout_of, roles
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.meta_losses import Component, clean
+from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.types import Batch, Recipe
 
 SHAPE = (8, 8, 3)

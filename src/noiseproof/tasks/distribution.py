@@ -17,7 +17,7 @@ from noiseproof.data.dataset import Dataset, shrink
 from noiseproof.models import MODELS
 from noiseproof.models.standardized import channel_statistics, standardized
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.meta_losses import Component
+from noiseproof.tasks.mixtures import Component
 from noiseproof.types import Batch, Model, Task
 
 
@@ -128,7 +128,8 @@ def build(
         pool_size: Outer images that are corrupted once an outer step.
         outer_batch_size: Images of the pool for one evaluation of the meta-loss.
     """
-    train, outer, select = (selected(part, spec) for part in dataset[2:5])
+    parts = (dataset.train, dataset.outer, dataset.select)
+    train, outer, select = (selected(part, spec) for part in parts)
     if spec.num_images:
         train = Batch(train.images[: spec.num_images], train.labels[: spec.num_images])
     shape = train.images.shape[1:]
