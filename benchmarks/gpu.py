@@ -115,7 +115,7 @@ def meta(machine: Machine, seconds: float, *, name: str, loss: Any) -> None:
         kept = ("fashion mlp", "cifar resnet")
         specs = {one: specs[one]._replace(shortest=20, longest=40, batch_size=8) for one in kept}
         settings = settings._replace(
-            num_pairs=2, truncation=20, tasks_per_step=1, pool_size=64, seconds=45.0
+            num_pairs=2, truncation=20, tasks_per_step=1, pool_size=64, seconds=30.0
         )
     data = {spec.data: dataset(machine, spec.data) for spec in specs.values()}
     gpu_meta.meta_train(
@@ -124,11 +124,11 @@ def meta(machine: Machine, seconds: float, *, name: str, loss: Any) -> None:
         loss,
         mean_start(),
         settings,
-        machine.out / f"{name}.running",
+        machine.out / f"{name}_running",
         card(loss.words, name),
     )
     for kind in (".safetensors", ".json", "-training.json"):
-        (machine.out / f"{name}.running{kind}").rename(machine.out / f"{name}{kind}")
+        (machine.out / f"{name}_running{kind}").rename(machine.out / f"{name}{kind}")
 
 
 def card(words: str, name: str) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -
     if made.exists():
         thetas = {"universal": ("universal", load_learned(made).theta), **thetas}
     thetas["universal before meta-training"] = ("universal", mean_start())
-    running = machine.out / f"{name}.running.json"
+    running = machine.out / f"{name}_running.json"
     gpu_resnet.compare(
         dataset(machine, "cifar-10"),
         thetas,

@@ -32,6 +32,7 @@ from noiseproof.types import Theta
 MAX_NORM = 1.0
 NUM_WARMUP_STEPS = 30
 SAVE_EVERY = 30.0
+LEAST_STEPS = 2
 FAST_COMPILING = {"xla_gpu_autotune_level": 0}
 """Measuring kernels against each other takes longer than it saves in minutes of meta-training."""
 
@@ -202,7 +203,7 @@ def meta_train(
         record = {"done": done, "lines": lines, "history": history}
         out.with_name(f"{out.name}-training.json").write_text(json.dumps(record))
 
-    while (elapsed := time.monotonic() - began) < settings.seconds:
+    while (elapsed := time.monotonic() - began) < settings.seconds or outer_step < LEAST_STEPS:
         for name in [name for name, future in waiting.items() if future.done()]:
             future = waiting.pop(name)
             if future.exception() is not None:

@@ -92,7 +92,7 @@ class Sizes(NamedTuple):
 
 
 class Scales(NamedTuple):
-    """What both directions, the decay and the pulls on filters of every tensor are multiplied by."""
+    """What directions, decay and pulls on filters are multiplied by, tensor by tensor."""
 
     adam: Float[Array, " tensors"]
     orthogonal: Float[Array, " tensors"]
@@ -186,7 +186,7 @@ def scales_of(
 ) -> Scales:
     """The scales of all tensors at once: each the product of sizes to the power of exponents."""
     kinds = [known_kind(role, shape) for role, shape in zip(places, shapes, strict=True)]
-    sizes = sizes_of(kinds, places, shapes, num_steps)
+    sizes = sizes_of(kinds, shapes, num_steps)
     rows = np.array([KINDS.index(kind) for kind in kinds])
     matrix_rows = np.minimum(rows, len(MATRICES) - 1)
     pulled = np.array([int(kind != "first") for kind in kinds])
@@ -212,14 +212,12 @@ def scales_of(
 
 
 def sizes_of(
-    kinds: Sequence[str],
-    places: Sequence[TensorRole],
-    shapes: Sequence[tuple[int, ...]],
-    num_steps: int | Int[Array, ""],
+    kinds: Sequence[str], shapes: Sequence[tuple[int, ...]], num_steps: int | Int[Array, ""]
 ) -> Sizes:
-    """The sizes of all tensors; the fan in of a filter is the number of its points."""
+    """The sizes of all tensors; the fan in of a filter is the number of its points, and a layer is
+    what has a matrix."""
     own = [(math.prod(shape[:-1]), shape[-1] if shape else 1) for shape in shapes]
-    layers = max(sum(role.kind not in ("bias", "norm", "statistic") for role in places), 1)
+    layers = max(sum(kind in MATRICES for kind in kinds), 1)
     return Sizes(
         np.log(np.array(own) / np.array([BASES[kind] for kind in kinds])),
         jnp.log(jnp.array([num_steps / BASE_STEPS, layers / BASE_LAYERS])),
