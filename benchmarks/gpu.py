@@ -159,6 +159,7 @@ def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -
             num_test=40,
             pool_size=40,
             num_corruptions=1,
+            rivals=("decayed_muon", "sam"),
             seconds=40.0,
             compute_type="float32",
         )

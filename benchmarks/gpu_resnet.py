@@ -54,6 +54,7 @@ class Settings(NamedTuple):
         pool_size: Held-out images, corrupted, that trials are scored on.
         compute_type: Of convolutions.
         num_corruptions: How many of the 19; fewer to try the script out.
+        rivals: Names of hand-designed optimizers, in their order.
     """
 
     width: int = 64
@@ -66,6 +67,7 @@ class Settings(NamedTuple):
     pool_size: int = 2000
     compute_type: str = "bfloat16"
     num_corruptions: int = 19
+    rivals: tuple[str, ...] = ("muon", "sgd_nesterov", "decayed_muon", "adamw", "adam", "sam")
 
 
 def shifted(images: jax.Array, key: jax.Array) -> jax.Array:
@@ -237,7 +239,7 @@ def compare(
 
     contestants = {
         **{name: Contestant(learned(rule), [theta]) for name, (rule, theta) in thetas.items()},
-        **rivals(),
+        **{name: rivals()[name] for name in settings.rivals},
     }
     # Thetas of one rule share a program.
     kinds = {name: thetas[name][0] if name in thetas else name for name in contestants}

@@ -16,18 +16,21 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from noiseproof.models.layers import (
     NORM_EPSILON,
     NUM_GROUPS,
+    AfterLayer,
     Layer,
     check_image_shape,
     check_images,
     check_num_classes,
     check_sizes,
     convolve_patches,
+    dropout,
     init_layers,
+    keep_all,
     standardize,
 )
 from noiseproof.types import Model, Params
@@ -105,7 +108,10 @@ def resnet(
         return [*layers, readout | {"weight": readout["weight"] * math.sqrt(0.5)}]
 
     def forward(
-        params: Params, images: Float[Array, "batch height width channels"], normalize: Normalize
+        params: Params,
+        images: Float[Array, "batch height width channels"],
+        normalize: Normalize,
+        after: AfterLayer = keep_all,
     ) -> Float[Array, "batch classes"]:
         check_images(images, image_shape)
         *layers, readout = params
@@ -116,11 +122,11 @@ def resnet(
             return normalize(own, convolve(own["weight"], features, one.stride))
 
         features = jax.nn.relu(layer(stem, images))
-        for block in blocks:
+        for index, block in enumerate(blocks):
             inside = jax.nn.relu(layer(block.first, features))
             inside = layer(block.second, inside)
             around = features if block.around is None else layer(block.around, features)
-            features = jax.nn.relu(around + branch * inside)
+            features = after(jax.nn.relu(around + branch * inside), index)
         pooled = features.mean(axis=(1, 2), dtype=jnp.float32)
         return pooled @ readout["weight"] + readout["bias"]
 
@@ -129,10 +135,20 @@ def resnet(
     ) -> Float[Array, "batch classes"]:
         return forward(params, images, partial(normalize_alone, norm))
 
+    in_training = normalize_by_batch if norm == "batch" else partial(normalize_alone, norm)
+
     def apply_train(
         params: Params, images: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch classes"]:
-        return forward(params, images, normalize_by_batch)
+        return forward(params, images, in_training)
+
+    def apply_dropout(
+        params: Params,
+        images: Float[Array, "batch height width channels"],
+        rate: float | Scalar,
+        key: PRNGKeyArray,
+    ) -> Float[Array, "batch classes"]:
+        return forward(params, images, in_training, dropout(rate, key))
 
     def calibrate(params: Params, images: Float[Array, "batch height width channels"]) -> Params:
         measured: list[Layer] = []
@@ -145,8 +161,8 @@ def resnet(
         return [*measured, params[-1]]
 
     if norm != "batch":
-        return Model(init, apply, in_turn=in_turn())
-    return Model(init, apply, None, in_turn(), apply_train, calibrate)
+        return Model(init, apply, apply_dropout, in_turn())
+    return Model(init, apply, apply_dropout, in_turn(), apply_train, calibrate)
 
 
 def in_turn() -> bool:
