@@ -191,4 +191,6 @@ def train(
         state, (late, scores) = jax.lax.scan(scored_step, state, length=num_scored)
         losses, mean_score = jnp.concatenate([losses, late]), scores.mean()
     answer = recipe.answer(state.params, state.optimizer_state)
+    if task.finish is not None:
+        answer = task.finish(answer, data, key)
     return Run(answer, losses, mean_score, ~jnp.isfinite(losses).all())

@@ -60,18 +60,28 @@ class Batch(NamedTuple):
 class Model(NamedTuple):
     """A classifier without mutable state.
 
+    Norms over the batch have their population statistics among the params, as leaves that training
+    does not touch: `apply_train` normalizes by the batch itself, and `calibrate` measures them
+    before the classifier is judged.
+
     Attributes:
         init: `key -> params`.
-        apply: `(params, images [batch height width channels]) -> logits [batch classes]`.
+        apply: `(params, images [batch height width channels]) -> logits [batch classes]`, of every
+            image alone.
         apply_dropout: `(params, images, rate, key) -> logits`, with each hidden unit left out by a
             chance of `rate`; None where a classifier has no such thing.
         in_turn: Whether many are trained faster one after another than stacked, on this machine.
+        apply_train: Like `apply`, in training; None where it is the same.
+        calibrate: `(params, images) -> params`, with the statistics of these training images; None
+            where there are none.
     """
 
     init: Callable[[PRNGKeyArray], Params]
     apply: Callable[[Params, Float[Array, "batch height width channels"]], Any]
     apply_dropout: Callable[[Params, Any, Any, PRNGKeyArray], Any] | None = None
     in_turn: bool = False
+    apply_train: Callable[[Params, Any], Any] | None = None
+    calibrate: Callable[[Params, Any], Params] | None = None
 
 
 class Regularization(NamedTuple):
@@ -99,6 +109,8 @@ class Task(NamedTuple):
         regularized_loss: `(params, data, regularization, key) -> scalar`, `loss` on the same batch
             under a recipe's `Regularization`; None where a task has no such thing.
         in_turn: Whether many runs are faster one after another than stacked, on this machine.
+        finish: `(params, data, key) -> params`, what is done to final weights before they are
+            judged, for example measuring the statistics of norms; None where that is nothing.
     """
 
     init: Callable[[PRNGKeyArray], Params]
@@ -107,13 +119,15 @@ class Task(NamedTuple):
     refresh: Callable[[Any, PRNGKeyArray], Any]
     regularized_loss: Callable[[Params, Any, Regularization, PRNGKeyArray], Scalar] | None = None
     in_turn: bool = False
+    finish: Callable[[Params, Any, PRNGKeyArray], Params] | None = None
 
 
 class TensorRole(NamedTuple):
     """Where a tensor of the classifier sits, for rules that care.
 
     Attributes:
-        kind: `"first"`, `"hidden"`, `"readout"`, `"bias"` or `"norm"`.
+        kind: `"first"`, `"hidden"`, `"readout"`, `"bias"`, `"norm"`, or `"statistic"` of a norm
+            over the batch, which is measured and not trained.
         spatial_shape: (14, 14, 1) of a first dense layer, (3, 3, 16) of a filter (height, width,
             input channels), () where there is none.
         depth_fraction: 0 at the input, 1 at the readout.

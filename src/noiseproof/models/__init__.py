@@ -2,6 +2,7 @@
 
 from noiseproof.models.convnet import convnet
 from noiseproof.models.mlp import mlp
+from noiseproof.models.resnet import resnet
 
-MODELS = {"mlp": mlp, "convnet": convnet}
+MODELS = {"mlp": mlp, "convnet": convnet, "resnet": resnet}
 """Builders by name: `(*, image_shape, num_classes, ...) -> Model`."""

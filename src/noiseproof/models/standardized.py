@@ -36,6 +36,8 @@ def standardized(
     return model._replace(
         apply=before(model.apply),
         apply_dropout=model.apply_dropout and before(model.apply_dropout),
+        apply_train=model.apply_train and before(model.apply_train),
+        calibrate=model.calibrate and before(model.calibrate),
     )
 
 

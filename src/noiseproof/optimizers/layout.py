@@ -18,6 +18,8 @@ from noiseproof.types import Layout, Params, TensorRole
 
 BIAS_NAMES = frozenset({"bias", "b", "shift", "offset", "beta"})
 NORM_NAMES = frozenset({"gain", "scale", "gamma", "norm"})
+STATISTIC_NAMES = frozenset({"mean", "variance", "var"})
+VECTOR_NAMES = {"bias": BIAS_NAMES, "norm": NORM_NAMES, "statistic": STATISTIC_NAMES}
 
 
 class Tensor(NamedTuple):
@@ -33,7 +35,7 @@ def layout_of(params: Params, image_shape: tuple[int, int, int]) -> Layout:
 
     Args:
         params: Pytree of arrays or shapes. Tensors of two or more axes are weights, inputs before
-            outputs; all others are biases or norms, by their names.
+            outputs; all others are biases, norms or statistics of norms, by their names.
         image_shape: (height, width, channels) of one image.
 
     Returns:
@@ -126,14 +128,14 @@ def _spatial_shape(
 
 
 def _vector_kind(tensor: Tensor) -> str:
-    """Whether a tensor of less than two axes is a bias or a norm, by the last name that tells."""
+    """What a tensor of less than two axes is: a bias, a norm or a statistic of one, by the last
+    name that tells."""
     for name in reversed(tensor.path):
         words = set(re.split(r"[^a-z]+", name.lower()))
-        if words & BIAS_NAMES:
-            return "bias"
-        if words & NORM_NAMES:
-            return "norm"
-    names = ", ".join(sorted(BIAS_NAMES | NORM_NAMES))
+        for kind, known in VECTOR_NAMES.items():
+            if words & known:
+                return kind
+    names = ", ".join(sorted(frozenset().union(*VECTOR_NAMES.values())))
     raise ValueError(
         f"A tensor of less than two axes must be named one of {names},"
         f" got {'/'.join(tensor.path) or 'no name'}; give the layout by hand."

@@ -138,6 +138,8 @@ def change(
         direction: Adam's.
         momentum: Adam's mean gradient.
     """
+    if role.kind == "statistic":
+        return jnp.zeros_like(param)
     kind = KINDS.index(role.kind)
     if param.ndim > 1:
         share = rates["orthogonal"][kind]

@@ -73,7 +73,7 @@ def add_decays(decays: Decays, layout: Layout) -> Optimizer:
 
 def pull(role: TensorRole, weight: Float[Array, "..."], decays: Decays) -> Float[Array, "..."]:
     """What the decays subtract from a tensor, per unit of learning rate; nothing from a norm."""
-    if role.kind == "norm":
+    if role.kind in ("norm", "statistic"):
         return jnp.zeros_like(weight)
     if role.kind == "bias":
         return decays.biases * weight

@@ -19,8 +19,11 @@ from noiseproof.tasks.mixtures import Component, mix, pool_sizes, shares
 from noiseproof.tasks.regularization import regularized_cross_entropy
 from noiseproof.types import Batch, Model, Params, Regularization, Task
 
-AUGMENTATION, DROPOUT = 1000, 1001
+AUGMENTATION, DROPOUT, CALIBRATION = 1000, 1001, 1002
 """Folds of a batch's key that are drawn from beside the batch, which takes the first few."""
+
+NUM_CALIBRATION_IMAGES = 512
+"""Clean training images on which the statistics of norms over the batch are measured."""
 
 
 class TaskData(NamedTuple):
@@ -111,6 +114,8 @@ def image_classification(
         np.repeat(place, batch_sizes).astype(np.uint32) for place in (ends - sizes, ends)
     )
 
+    training_model = model._replace(apply=model.apply_train or model.apply)
+
     def training_batch(data: TaskData, key: PRNGKeyArray) -> Batch:
         batch = draw_batch(data.inner, batch_size, key)
         if not augmentation:
@@ -120,19 +125,27 @@ def image_classification(
         )
 
     def loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
-        return cross_entropy(model, params, training_batch(data, key))
+        return cross_entropy(training_model, params, training_batch(data, key))
 
     def regularized_loss(
         params: Params, data: TaskData, regularization: Regularization, key: PRNGKeyArray
     ) -> Scalar:
         batch = training_batch(data, key)
         return regularized_cross_entropy(
-            model, params, batch, regularization, jax.random.fold_in(key, DROPOUT)
+            training_model, params, batch, regularization, jax.random.fold_in(key, DROPOUT)
         )
+
+    def finish(params: Params, data: TaskData, key: PRNGKeyArray) -> Params:
+        if model.calibrate is None:
+            return params
+        drawn_under = jax.random.fold_in(key, CALIBRATION)
+        seen = draw_batch(data.inner, NUM_CALIBRATION_IMAGES, drawn_under)
+        return model.calibrate(params, seen.images)
 
     def meta_loss(params: Params, data: TaskData, key: PRNGKeyArray) -> Scalar:
         if data.pool is None:
             raise ValueError("The data have no pool yet: call task.refresh(data, key) first.")
+        params = finish(params, data, key)
         index = first + draw_below(behind - first, outer_batch_size, key)
         batch = Batch(data.pool.images[index], data.pool.labels[index])
         parts = jnp.split(cross_entropies(model, params, batch), np.cumsum(batch_sizes)[:-1])
@@ -144,4 +157,4 @@ def image_classification(
         clean = draw_batch(data.outer, pool_size, draw_key)
         return data._replace(pool=Batch(mix(components, clean.images, corrupt_key), clean.labels))
 
-    return Task(model.init, loss, meta_loss, refresh, regularized_loss, model.in_turn)
+    return Task(model.init, loss, meta_loss, refresh, regularized_loss, model.in_turn, finish)

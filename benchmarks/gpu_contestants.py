@@ -1,0 +1,124 @@
+"""Who is compared on the GPU: learned rules as they are, and hand-designed optimizers to be tuned.
+
+Every hand-designed one follows a cosine to zero, and has a handful of log-spaced trials.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from noiseproof.optimizers import LEARNED_OPTIMIZERS
+from noiseproof.optimizers.decayed_adam import Decays, add_decays
+from noiseproof.optimizers.orthogonal import orthogonalized
+from noiseproof.optimizers.perturbations import sharpness_aware
+from noiseproof.optimizers.rivals import RIVALS
+from noiseproof.types import Layout, Recipe
+
+
+class Contestant(NamedTuple):
+    """An optimizer. Attributes: `recipe(values, num_steps, layout)`, values and length traced; the
+    values of its trials, of which a single one is taken as it is."""
+
+    recipe: Callable[[Any, Any, Layout], Recipe]
+    trials: list[Any]
+
+
+def cosine(values: Mapping[str, Any], num_steps: Any) -> optax.Schedule:
+    """Half a cosine from the learning rate to zero."""
+    rate = values["learning_rate"]
+    return lambda count: rate * 0.5 * (1.0 + jnp.cos(jnp.pi * count / num_steps))
+
+
+def nesterov(values: Mapping[str, Any], num_steps: Any, _layout: Layout) -> Recipe:
+    """SGD with Nesterov momentum .9 and weight decay in the gradient, as is usual for ResNets."""
+    return Recipe(
+        optax.chain(
+            optax.add_decayed_weights(values["weight_decay"]),
+            optax.sgd(cosine(values, num_steps), momentum=0.9, nesterov=True),
+        )
+    )
+
+
+def sam(values: Mapping[str, Any], num_steps: Any, layout: Layout) -> Recipe:
+    """The same at the end of a step uphill (Foret et al., arXiv 2010.01412)."""
+    return nesterov(values, num_steps, layout)._replace(perturb=sharpness_aware(values["rho"]))
+
+
+def decayed_muon(values: Mapping[str, Any], num_steps: Any, layout: Layout) -> Recipe:
+    """The orthogonalized momentum for weights, Adam's direction for vectors, and the four decays of
+    `decayed_adam`."""
+    adam = optax.scale_by_adam()
+
+    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        directions, state = adam.update(grads, state, params)
+        leaves, structure = jax.tree.flatten(directions)
+        momenta = jax.tree.leaves(optax.tree.get(state, "mu"))
+        chosen = [
+            orthogonalized(momentum) if momentum.ndim > 1 else direction
+            for direction, momentum in zip(leaves, momenta, strict=True)
+        ]
+        return structure.unflatten(chosen), state
+
+    decays = Decays(**{name: values[f"{name}_decay"] for name in Decays._fields})
+    return Recipe(
+        optax.chain(
+            optax.GradientTransformation(adam.init, update),
+            add_decays(decays, layout),
+            optax.scale_by_learning_rate(cosine(values, num_steps)),
+        )
+    )
+
+
+def with_cosine(name: str) -> Callable[[Any, Any, Layout], Recipe]:
+    """A rival of the package, on a cosine."""
+    return lambda values, num_steps, layout: RIVALS[name].recipe(
+        {**values, "cosine": 1.0}, num_steps, layout
+    )
+
+
+def learned(rule: str) -> Callable[[Any, Any, Layout], Recipe]:
+    """A learned rule, whose values are its theta."""
+    return lambda theta, num_steps, layout: Recipe(
+        LEARNED_OPTIMIZERS[rule]().optimizer(theta, num_steps, layout)
+    )
+
+
+def grid(**ranges: list[float]) -> list[dict[str, float]]:
+    """All combinations of values."""
+    names = list(ranges)
+    return [dict(zip(names, row, strict=True)) for row in product(*ranges.values())]
+
+
+def rivals() -> dict[str, Contestant]:
+    """Hand-designed optimizers and their trials."""
+    generator = np.random.default_rng(0)
+    decays = RIVALS["decayed_adam"].knobs
+    random = [
+        {
+            name: float(np.exp(generator.uniform(np.log(knob.low), np.log(knob.high))))
+            for name, knob in decays.items()
+            if name != "cosine"
+        }
+        for _ in range(8)
+    ]
+    return {
+        "muon": Contestant(
+            with_cosine("muon"), grid(learning_rate=[1e-3, 3e-3, 1e-2], weight_decay=[0.03, 0.3])
+        ),
+        "sgd_nesterov": Contestant(
+            nesterov, grid(learning_rate=[0.03, 0.1, 0.3], weight_decay=[5e-4, 3e-3])
+        ),
+        "decayed_muon": Contestant(decayed_muon, random),
+        "adamw": Contestant(
+            with_cosine("adamw"), grid(learning_rate=[1e-3, 3e-3, 1e-2], weight_decay=[0.05, 0.5])
+        ),
+        "adam": Contestant(with_cosine("adam"), grid(learning_rate=[3e-4, 1e-3, 3e-3, 1e-2, 3e-2])),
+        "sam": Contestant(
+            sam, grid(learning_rate=[0.05, 0.2], rho=[0.05, 0.1, 0.2], weight_decay=[5e-4])
+        ),
+    }

@@ -1,0 +1,340 @@
+"""A ResNet-18 on CIFAR-10 at 32 × 32: thetas as they are against tuned optimizers.
+
+Batch norm, random flips and crops, bfloat16 convolutions. Every rival's settings are chosen by a
+few runs of a tenth of the length, by the cross-entropy on held-out training images under noise of
+random spectrum, warps and clean: what thetas were meta-trained on. All 19 corruptions of CIFAR-10-C
+are computed with this package, on test images. Thetas are tried once and not tuned.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gpu_contestants import Contestant, learned, rivals
+from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4
+from noiseproof.data.dataset import Dataset
+from noiseproof.evaluate.suites import all_severities, key_of
+from noiseproof.inner_loop import InnerState
+from noiseproof.models.resnet import resnet
+from noiseproof.models.standardized import channel_statistics, standardized
+from noiseproof.optimizers.layout import layout_of
+from noiseproof.tasks.image_classification import to_float
+from noiseproof.tasks.meta_losses import mix
+from noiseproof.tasks.outer_losses import OuterLoss
+from noiseproof.types import Batch, Layout, Model
+
+PAD = 4
+CALIBRATION_IMAGES = 2048
+EVALUATION_BATCH = 1000
+CHUNKS = 20
+"""Calls that a run is made of: two of them are a trial."""
+
+
+class Settings(NamedTuple):
+    """The size of the comparison.
+
+    Attributes:
+        width: Channels of the first stage, 64 in the published net.
+        depth: Layers of the net.
+        epochs: Over the training images.
+        batch_size: Images a step.
+        num_test: Test images, clean and under every corruption and severity.
+        seconds: No new run begins after so many.
+        augmentation: Whether AugMix is applied after flips and crops.
+        pool_size: Held-out images, corrupted, that trials are scored on.
+        compute_type: Of convolutions.
+        num_corruptions: How many of the 19; fewer to try the script out.
+        rivals: Names of hand-designed optimizers, in their order.
+    """
+
+    width: int = 64
+    depth: int = 18
+    epochs: int = 15
+    batch_size: int = 128
+    num_test: int = 2000
+    seconds: float = 170.0
+    augmentation: bool = False
+    pool_size: int = 2000
+    compute_type: str = "bfloat16"
+    num_corruptions: int = 19
+    rivals: tuple[str, ...] = ("muon", "sgd_nesterov", "decayed_muon", "adamw", "adam", "sam")
+
+
+def shifted(images: jax.Array, key: jax.Array) -> jax.Array:
+    """Random flips and crops, of padded images."""
+    flip_key, row_key, column_key = jax.random.split(key, 3)
+    size = images.shape[1]
+    flips = jax.random.bernoulli(flip_key, 0.5, (len(images), 1, 1, 1))
+    images = jnp.where(flips, images[:, :, ::-1], images)
+    padded = jnp.pad(images, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)))
+    tops, lefts = (
+        jax.random.randint(k, (len(images),), 0, 2 * PAD + 1) for k in (row_key, column_key)
+    )
+
+    def crop(image: jax.Array, top: jax.Array, left: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (top, left, 0), (size, size, image.shape[-1]))
+
+    return jax.vmap(crop)(padded, tops, lefts)
+
+
+class Programs(NamedTuple):
+    """Attributes: `start(values, num_steps, key)`, `chunk(values, state, num_steps, train, index,
+    key)`, both of an optimizer."""
+
+    start: Any
+    chunk: Any
+
+
+def training_programs(
+    contestant: Contestant, model: Model, layout: Layout, augment: Callable[..., jax.Array]
+) -> Programs:
+    """What trains by an optimizer; jitted, compiled at the first call."""
+
+    def start(values: Any, num_steps: jax.Array, key: jax.Array) -> InnerState:
+        params = model.init(key)
+        optimizer = contestant.recipe(values, num_steps, layout).optimizer
+        return InnerState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+    def chunk(
+        values: Any,
+        state: InnerState,
+        num_steps: jax.Array,
+        train: Batch,
+        index: jax.Array,
+        key: jax.Array,
+    ) -> tuple[InnerState, jax.Array]:
+        recipe = contestant.recipe(values, num_steps, layout)
+
+        def one_step(state: InnerState, rows: jax.Array) -> tuple[InnerState, jax.Array]:
+            augment_key, perturb_key = jax.random.split(jax.random.fold_in(key, state.step))
+            images = augment(to_float(train.images[rows]), augment_key)
+            labels = train.labels[rows]
+
+            def loss(params: Any) -> jax.Array:
+                logits = (model.apply_train or model.apply)(params, images)
+                losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+                return losses.mean()
+
+            def constant_grads(params: Any) -> Any:
+                return jax.grad(loss)(jax.lax.stop_gradient(params))
+
+            def perturbed(params: Any) -> jax.Array:
+                return loss(recipe.perturb(params, constant_grads, perturb_key))
+
+            value, grads = jax.value_and_grad(perturbed)(state.params)
+            updates, after = recipe.optimizer.update(grads, state.optimizer_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+            return InnerState(params, after, state.step + 1), value
+
+        return jax.lax.scan(one_step, state, index)
+
+    return Programs(jax.jit(start), jax.jit(chunk, donate_argnums=1))
+
+
+def corrupted_test(dataset: Dataset, names: tuple[str, ...], num_test: int) -> Batch:
+    """Clean test images, then every corruption at five severities, as uint8 in one array."""
+    images, labels = dataset.test.images[:num_test], dataset.test.labels[:num_test]
+    with ThreadPoolExecutor(12) as pool:
+        levels = list(pool.map(lambda name: all_severities(images, name, key_of(name)), names))
+    parts = [jnp.asarray(images)[None], *levels]
+    return Batch(jnp.concatenate(parts), jnp.asarray(labels))
+
+
+def conditions(names: tuple[str, ...]) -> list[tuple[str, int]]:
+    """What the stretches of the test images are: a corruption and its severity, clean first."""
+    return [("clean", 0), *((name, severity) for name in names for severity in range(1, 6))]
+
+
+def compare(
+    dataset: Dataset,
+    thetas: Mapping[str, tuple[str, Any]],
+    loss: OuterLoss,
+    settings: Settings,
+    out: Path,
+    *,
+    augmix: Callable[..., jax.Array] | None = None,
+) -> None:
+    """Runs all contestants and writes `out` after every run.
+
+    Args:
+        dataset: With its four splits.
+        thetas: Name -> rule and weights.
+        loss: What trials are scored on.
+        settings: Sizes.
+        out: The record.
+        augmix: An image transform after flips and crops; None for none.
+    """
+    began = time.monotonic()
+    names = (*STANDARD_15, *VALIDATION_4)[: settings.num_corruptions]
+    shape = tuple(dataset.train.images.shape[1:])
+    plain = resnet(
+        image_shape=shape,
+        num_classes=dataset.num_classes,
+        depth=settings.depth,
+        width=settings.width,
+        patches=False,
+        compute_type=settings.compute_type,
+    )
+    train = Batch(*map(jnp.asarray, dataset.train))
+    model = standardized(plain, *channel_statistics(train.images))
+    layout = layout_of(jax.eval_shape(model.init, jax.random.key(0)), shape)
+    num_images = len(dataset.train.labels)
+    per_chunk = max(round(settings.epochs * num_images / settings.batch_size / CHUNKS), 1)
+    num_steps = per_chunk * CHUNKS
+
+    def augment(images: jax.Array, key: jax.Array) -> jax.Array:
+        images = shifted(images, key)
+        if augmix is None:
+            return images
+        return jax.vmap(augmix)(images, jax.random.split(jax.random.fold_in(key, 1), len(images)))
+
+    @jax.jit
+    def calibrated(params: Any, images: jax.Array) -> Any:
+        return model.calibrate(params, to_float(images))
+
+    @jax.jit
+    def losses_of(params: Any, batch: Batch) -> jax.Array:
+        logits = model.apply(params, batch.images)
+        return optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+
+    @jax.jit
+    def accuracies(params: Any, test: Batch) -> jax.Array:
+        def one(images: jax.Array) -> jax.Array:
+            logits = model.apply(params, to_float(images))
+            return logits.argmax(axis=-1)
+
+        size = math.gcd(EVALUATION_BATCH, test.images.shape[1])
+        stretches = test.images.reshape(-1, size, *test.images.shape[2:])
+        found = jax.lax.map(one, stretches).reshape(test.images.shape[:2])
+        return (found == test.labels).mean(axis=1)
+
+    def chunk_indices(seed: int, num_chunks: int) -> Any:
+        generator = np.random.default_rng([seed, num_chunks])
+        need = num_chunks * per_chunk * settings.batch_size
+        rounds = -(-need // num_images)
+        rows = np.concatenate([generator.permutation(num_images) for _ in range(rounds)])[:need]
+        return rows.reshape(num_chunks, per_chunk, settings.batch_size).astype(np.int32)
+
+    def run(programs: Programs, values: Any, num_chunks: int, seed: int) -> tuple[Any, Any]:
+        key = jax.random.key(seed)
+        values = jax.tree.map(jnp.float32, values)
+        length = jnp.int32(num_chunks * per_chunk)
+        state = programs.start(values, length, key)
+        means = []
+        for index in chunk_indices(seed, num_chunks):
+            state, found = programs.chunk(values, state, length, train, jnp.asarray(index), key)
+            means.append(found.mean())
+        sample = jnp.asarray(dataset.train.images[:CALIBRATION_IMAGES])
+        return calibrated(state.params, sample), [float(mean) for mean in means]
+
+    contestants = {
+        **{name: Contestant(learned(rule), [theta]) for name, (rule, theta) in thetas.items()},
+        **{name: rivals()[name] for name in settings.rivals},
+    }
+    # Thetas of one rule share a program.
+    kinds = {name: thetas[name][0] if name in thetas else name for name in contestants}
+    pool = ThreadPoolExecutor(10)
+
+    def compiled(kind: str, contestant: Contestant) -> Programs:
+        programs = training_programs(contestant, model, layout, augment)
+        values = jax.tree.map(jnp.float32, contestant.trials[0])
+        length, key = jnp.int32(num_steps), jax.random.key(0)
+        start = programs.start.lower(values, length, key).compile()
+        state = jax.eval_shape(programs.start, values, length, key)
+        index = jax.ShapeDtypeStruct((per_chunk, settings.batch_size), jnp.int32)
+        chunk = programs.chunk.lower(values, state, length, train, index, key).compile()
+        print(f"  {kind} compiled after {time.monotonic() - began:.0f} s", flush=True)
+        return Programs(start, chunk)
+
+    programs: dict[str, Future[Programs]] = {}
+    for name, kind in kinds.items():
+        if kind not in programs:
+            programs[kind] = pool.submit(compiled, kind, contestants[name])
+    draw_key, pool_key = jax.random.split(jax.random.key(7))
+    rows = jax.random.permutation(draw_key, len(dataset.outer.labels))[: settings.pool_size]
+    outer = Batch(*(jnp.asarray(part)[rows] for part in dataset.outer))
+    clean = to_float(outer.images)
+    scored = Batch(jax.jit(partial(mix, loss.components))(clean, key=pool_key), outer.labels)
+    test = corrupted_test(dataset, names, settings.num_test)
+    print(f"  test images after {time.monotonic() - began:.0f} s", flush=True)
+
+    record: dict[str, Any] = {
+        "settings": settings._asdict(),
+        "net": f"resnet depth {settings.depth} width {settings.width}, batch norm",
+        "num_train_images": num_images,
+        "num_steps": num_steps,
+        "outer_loss": loss.words,
+        "conditions": conditions(names),
+        "trial_steps": 2 * per_chunk,
+        "contestants": {},
+    }
+
+    def write() -> None:
+        record["seconds"] = time.monotonic() - began
+        out.write_text(json.dumps(record))
+
+    def final(name: str, values: Any, seed: int) -> None:
+        started = time.monotonic()
+        params, losses = run(programs[kinds[name]].result(), values, CHUNKS, seed)
+        accuracy = np.asarray(accuracies(params, test))
+        seconds = time.monotonic() - started
+        own = record["contestants"].setdefault(name, {"runs": []})
+        own["runs"].append(
+            {
+                "seed": seed,
+                "seconds": seconds,
+                "training_losses": losses,
+                "clean": float(accuracy[0]),
+                "mean_corrupted": float(accuracy[1:].mean()),
+                "accuracies": [round(float(one), 5) for one in accuracy],
+            }
+        )
+        write()
+        print(
+            f"  {name} seed {seed}: clean {accuracy[0]:.4f}, corrupted {accuracy[1:].mean():.4f},"
+            f" {seconds:.1f} s, at {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+
+    def tune(name: str) -> Any:
+        contestant, scores = contestants[name], []
+        for values in contestant.trials:
+            params, _ = run(programs[name].result(), values, 2, 100)
+            scores.append(float(losses_of(params, scored)))
+        best = int(np.nanargmin(np.where(np.isfinite(scores), scores, np.inf)))
+        trials = [{**v, "score": s} for v, s in zip(contestant.trials, scores, strict=True)]
+        record["contestants"][name] = {"trials": trials, "chosen": best, "runs": []}
+        return contestant.trials[best]
+
+    chosen: dict[str, Any] = {}
+    for name in contestants:
+        if time.monotonic() - began > settings.seconds:
+            break
+        try:
+            chosen[name] = contestants[name].trials[0] if name in thetas else tune(name)
+            final(name, chosen[name], 0)
+        except Exception as error:  # what one optimizer can not do must not cost the others
+            record["contestants"][name] = {"failed": repr(error)[:500], "runs": []}
+            print(f"  {name} failed: {error!r:.300}", flush=True)
+    finished = {
+        name: own["runs"][0]["mean_corrupted"]
+        for name, own in record["contestants"].items()
+        if own["runs"]
+    }
+    best = sorted((n for n in finished if n not in thetas), key=lambda n: -finished[n])[:2]
+    for seed in (1, 2):
+        for name in (*[n for n in thetas if n in finished], *best):
+            if time.monotonic() - began > settings.seconds:
+                break
+            final(name, chosen[name], seed)
+    write()
