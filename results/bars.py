@@ -13,6 +13,7 @@ interval, paired by seed.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,18 +60,20 @@ def counted(condition: Condition, experiment: str) -> bool:
     return named and condition.family != "noise" and condition.role in ("held_out", "kin")
 
 
-class Cells:
+class Cells(NamedTuple):
     """What a table asks of one record, or of several folds, each corruption from one of them."""
 
-    def __init__(self, records: Sequence[Record]) -> None:
-        run = records[0].run
-        self.experiment, self.records = run.experiment, records
-        self.place = places(records[0])
-        self.kinds = {entry.name: entry.kind for entry in run.optimizers}
-        (self.learned,) = (name for name, kind in self.kinds.items() if kind == "learned")
-        tables = [item for record in records for item in accuracies(record).items()]
-        self.clean = np.array([table for condition, table in tables if condition.role == "clean"])
-        self.core = np.array([table for one, table in tables if counted(one, self.experiment)])
+    records: Sequence[Record]
+    place: dict[str, int]
+    kinds: dict[str, str]
+    clean: np.ndarray
+    core: np.ndarray
+
+    @property
+    def learned(self) -> str:
+        """The learned optimizer."""
+        (name,) = (name for name, kind in self.kinds.items() if kind == "learned")
+        return name
 
     def against(self, rival: str, tables: np.ndarray) -> str:
         """The difference to a rival and half its interval."""
@@ -99,15 +102,29 @@ class Cells:
             comparison
             for record in self.records
             for comparison in compare(record, learned=self.learned, rivals=["adam"])
-            if counted(comparison.condition, self.experiment)
+            if counted(comparison.condition, record.run.experiment)
         ]
         better = [comparison for comparison in adam if comparison.difference > 0]
         return f"{len(better)} of {len(adam)}", str(sum(map(significant, better)))
 
 
+def cells_of(folders: Sequence[Path]) -> Cells:
+    """Reads one record, or several folds."""
+    records = [read_record(folder) for folder in folders]
+    run = records[0].run
+    tables = [item for record in records for item in accuracies(record).items()]
+    return Cells(
+        records=records,
+        place=places(records[0]),
+        kinds={entry.name: entry.kind for entry in run.optimizers},
+        clean=np.array([table for condition, table in tables if condition.role == "clean"]),
+        core=np.array([table for one, table in tables if counted(one, run.experiment)]),
+    )
+
+
 def line(name: str, folders: Sequence[Path]) -> list[str]:
     """The cells of one record, or of several folds together."""
-    cells = Cells([read_record(folder) for folder in folders])
+    cells = cells_of(folders)
     return [
         name,
         cells.against("adam", cells.clean),
@@ -123,7 +140,7 @@ def line(name: str, folders: Sequence[Path]) -> list[str]:
 
 def readme_line(name: str, words: str) -> list[str]:
     """The cells of one record in the README."""
-    cells = Cells([read_record(FOLDER / name)])
+    cells = cells_of([FOLDER / name])
     return [
         f"[{words}](results/{name})",
         cells.better()[0],
@@ -142,7 +159,11 @@ def main(arguments: Sequence[str]) -> None:
     else:
         folders = sorted(path.parent for path in FOLDER.rglob("run.json"))
         header = HEADER
-        lines = [line(folder.relative_to(FOLDER).as_posix(), [folder]) for folder in folders]
+        names = [folder.relative_to(FOLDER).as_posix() for folder in folders]
+        lines = [
+            line(f"[{name}](../results/{name})", [folder])
+            for name, folder in zip(names, folders, strict=True)
+        ]
         folds = {folder.parent for folder in folders if folder.name.startswith("fold-")}
         for preset in sorted(folds):
             name = preset.relative_to(FOLDER).as_posix()
