@@ -177,15 +177,21 @@ def _archive_files(version: Version, archive: Path) -> dict[str, bytearray]:
 
 
 def _at_most(stream: gzip.GzipFile, num_bytes: int) -> Any:
-    """The stream as one that refuses to go on beyond so many bytes."""
-    left = num_bytes
+    """The stream as one that refuses to go on beyond so many bytes, or beyond its end.
+
+    To skip a member that says it is huge, tarfile would read nothing a quadrillion times.
+    """
+    left, reads_at_end = num_bytes, 0
 
     def read(size: int) -> bytes:
-        nonlocal left
+        nonlocal left, reads_at_end
         content = stream.read(min(size, left + 1))
         left -= len(content)
+        reads_at_end += not content
         if left < 0:
             raise ValueError(f"it unpacks to more than {num_bytes} bytes")
+        if reads_at_end > 3:
+            raise EOFError("it is cut off")
         return content
 
     return SimpleNamespace(read=read)
