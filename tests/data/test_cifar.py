@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from noiseproof.data import load_dataset
-from noiseproof.data.cifar import CIFAR_10, CIFAR_100, CIFAR_100_COARSE, cifar
+from noiseproof.data.cifar import CIFAR_10, CIFAR_100, CIFAR_100_COARSE, cifar_family
 
-read_cifar10 = cifar(CIFAR_10)
+read_cifar10 = cifar_family(CIFAR_10)
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 
@@ -197,7 +197,7 @@ def test_cifar_100_fine_and_coarse(tmp_path: Path, generate: SimpleNamespace):
     (tmp_path / "cifar-100-binary").mkdir()
     for name, content in files.items():
         (tmp_path / "cifar-100-binary" / name).write_bytes(content)
-    fine, coarse = (cifar(version)(tmp_path) for version in (CIFAR_100, CIFAR_100_COARSE))
+    fine, coarse = (cifar_family(version)(tmp_path) for version in (CIFAR_100, CIFAR_100_COARSE))
     assert (fine.num_classes, coarse.num_classes) == (100, 20)
     np.testing.assert_array_equal(fine.test.labels, np.arange(100))
     np.testing.assert_array_equal(coarse.test.labels, np.arange(100) % 20)

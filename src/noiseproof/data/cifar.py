@@ -86,7 +86,7 @@ CIFAR_100 = Version(
 CIFAR_100_COARSE = CIFAR_100._replace(name="cifar-100-coarse", label_byte=0, num_classes=20)
 
 
-def cifar(version: Version) -> Callable[[Path | None], Source]:
+def cifar_family(version: Version) -> Callable[[Path | None], Source]:
     """A reader of `<data_dir>/ARCHIVE`, of `<data_dir>/FOLDER/`, or of the folder itself.
 
     Nothing is unpacked to disk. Images keep the published order. An archive that is not the
