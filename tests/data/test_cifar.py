@@ -2,16 +2,19 @@
 
 import gzip
 import io
+import os
 import tarfile
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from noiseproof.data.cifar import CIFAR_10, cifar
+from noiseproof.data import load_dataset
+from noiseproof.data.cifar import CIFAR_10, CIFAR_100, CIFAR_100_COARSE, cifar_family
 
-read_cifar10 = cifar(CIFAR_10)
+read_cifar10 = cifar_family(CIFAR_10)
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 
@@ -170,4 +173,91 @@ def test_an_archive_without_compression_is_named(tmp_path: Path, generate: Simpl
     generate.write_tar(path, generate.cifar_files(1))
     path.write_bytes(gzip.decompress(path.read_bytes()))
     with pytest.raises(ValueError, match=r"must be a whole \.tar\.gz archive"):
+        read_cifar10(tmp_path)
+
+
+def test_the_unpacked_folder_itself_is_a_data_folder(tmp_path: Path, generate: SimpleNamespace):
+    write_folder(tmp_path, generate.cifar_files())
+    source = read_cifar10(tmp_path / "cifar-10-batches-bin")
+    assert len(source.train.labels) == 100
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar-10-python.tar.gz", "cifar-10-batches-py/", "batches.meta", "cifar-10-python/"]
+)
+def test_the_python_version_is_refused_with_the_name_of_the_binary_one(tmp_path: Path, name: str):
+    (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
+    expected = r"whose pickles are not read; the binary version is cifar-10-binary\.tar\.gz"
+    with pytest.raises(ValueError, match=expected):
+        load_dataset("cifar-10", data_dir=str(tmp_path))
+
+
+def test_cifar_100_fine_and_coarse(tmp_path: Path, generate: SimpleNamespace):
+    files = generate.cifar100_files(700, 100)
+    (tmp_path / "cifar-100-binary").mkdir()
+    for name, content in files.items():
+        (tmp_path / "cifar-100-binary" / name).write_bytes(content)
+    fine, coarse = (cifar_family(version)(tmp_path) for version in (CIFAR_100, CIFAR_100_COARSE))
+    assert (fine.num_classes, coarse.num_classes) == (100, 20)
+    np.testing.assert_array_equal(fine.test.labels, np.arange(100))
+    np.testing.assert_array_equal(coarse.test.labels, np.arange(100) % 20)
+    pixels = np.frombuffer(files["test.bin"], np.uint8).reshape(100, 3074)[:, 2:]
+    np.testing.assert_array_equal(
+        fine.test.images, pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    )
+
+
+def tar_with(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> None:
+    """An archive of headers that may say anything, each with some bytes behind it."""
+    content = b""
+    for member, data in members:
+        content += member.tobuf(tarfile.GNU_FORMAT) + data
+    path.write_bytes(gzip.compress(content + bytes(1024)))
+
+
+@pytest.mark.parametrize("size", [2**33, 2**62, 2**80, 10**8])
+def test_a_size_that_lies(tmp_path: Path, size: int):
+    member = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+    member.size = size
+    tar_with(tmp_path / ARCHIVE, (member, bytes(3073)))
+    with pytest.raises(ValueError, match=r"must be a whole \.tar\.gz archive, but it is damaged"):
+        read_cifar10(tmp_path)
+
+
+def test_a_size_that_lies_of_a_member_passed_over(tmp_path: Path):
+    member = tarfile.TarInfo("readme.html")
+    member.size = 2**62
+    tar_with(tmp_path / ARCHIVE, (member, b"hello"))
+    with pytest.raises(ValueError, match=r"binary\.tar\.gz must .*"):
+        read_cifar10(tmp_path)
+
+
+def test_more_files_than_any_cifar_has(tmp_path: Path):
+    empty = [(tarfile.TarInfo(f"file-{number}"), b"") for number in range(101)]
+    tar_with(tmp_path / ARCHIVE, *empty)
+    with pytest.raises(ValueError, match="damaged: it holds more than 100 files"):
+        read_cifar10(tmp_path)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # 64 MB of zeros in 64 kB, where a small CIFAR would unpack to 4 MB.
+    monkeypatch.setattr("noiseproof.data.cifar.MOST_RECORDS", 1000)
+    header = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+    header.size = 64 << 20
+    bomb = gzip.compress(header.tobuf(tarfile.GNU_FORMAT)) + gzip.compress(bytes(1 << 23)) * 8
+    (tmp_path / ARCHIVE).write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="damaged: it unpacks to more than 4121576 bytes"):
+        read_cifar10(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 << 20
+
+
+def test_a_pipe_or_a_device_is_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / ARCHIVE)
+    with pytest.raises(ValueError, match="must be a regular file, got a folder, a pipe or a dev"):
+        read_cifar10(tmp_path)
+    (tmp_path / "data_batch_1.bin").symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=r"data_batch_1\.bin must be a regular file"):
         read_cifar10(tmp_path)

@@ -1,9 +1,12 @@
 """Downloads from a server on loopback: whole, resumed, broken off, wrong."""
 
+import contextlib
 import gzip
 import hashlib
+import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +29,9 @@ class Handler(BaseHTTPRequestHandler):
         site.ranges.append(asked)
         if self.path not in site.files:
             self.send_error(404)
+            return
+        if site.answer:
+            site.answer(self)
             return
         content = site.files[self.path]
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
@@ -54,6 +60,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
         knows_ranges=True,
         tells_length=True,
         breaks_at=None,
+        answer=None,
     )
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -225,3 +232,108 @@ def test_the_published_table_is_well_formed(name: str):
         assert Path(file.url).name == Path(file.path).name
         assert len(bytes.fromhex(file.sha256)) == 32
         assert file.num_bytes > 1000
+
+
+def with_headers(**headers: str) -> Callable[[Handler], None]:
+    """An answer of some headers and no end."""
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(bytes(CHUNK))
+
+    return answer
+
+
+def test_an_endless_answer_ends_at_the_known_size(site: SimpleNamespace, tmp_path: Path):
+    site.answer = with_headers()
+    expected = rf"one\.bin must have at most {len(CONTENT)} bytes, got more: it was deleted\."
+    with pytest.raises(ValueError, match=expected):
+        fetch("set", tmp_path, published=one_file(site))
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "1" * 5000, "1e3", "٣"])
+def test_a_length_that_is_none(site: SimpleNamespace, tmp_path: Path, length: str):
+    site.answer = with_headers(Content_Length=length.encode().decode("latin-1"))
+    with pytest.raises(ConnectionError, match="length of the answer must be a number, got") as got:
+        fetch("set", tmp_path, published=one_file(site))
+    assert len(str(got.value)) < 500
+
+
+def test_a_drip_is_no_download(
+    site: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def drip(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(b"x")
+                time.sleep(0.02)
+
+    site.answer = drip
+    monkeypatch.setattr("noiseproof.data.fetch.TIMEOUT", 0.2)
+    before = time.monotonic()
+    with pytest.raises(ConnectionError, match="got: less than 1000 bytes a second"):
+        fetch("set", tmp_path, published=one_file(site))
+    assert time.monotonic() - before < 5
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 404 " + b"long " * 1000 + b"\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /one.bin\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"",
+    ],
+    ids=["words", "status", "headers", "reason", "loop", "file", "address", "chunks", "nothing"],
+)
+def test_answers_that_are_none_are_one_line(site: SimpleNamespace, tmp_path: Path, raw: bytes):
+    def answer(handler: Handler) -> None:
+        handler.close_connection = True
+        handler.wfile.write(raw)
+
+    site.answer = answer
+    with pytest.raises((ConnectionError, ValueError)) as caught:
+        fetch("set", tmp_path, published=one_file(site))
+    message = str(caught.value)
+    assert "one.bin" in message
+    assert "\n" not in message
+    assert len(message) < 500
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe"])
+def test_a_part_that_is_another_file_is_not_written_through(
+    site: SimpleNamespace, tmp_path: Path, kind: str
+):
+    mine, part = tmp_path / "mine", tmp_path / "set" / "one.bin.part"
+    mine.write_bytes(b"mine")
+    part.parent.mkdir()
+    if kind == "link":
+        part.symlink_to(mine)
+    elif kind == "hard link":
+        part.hardlink_to(mine)
+    else:
+        os.mkfifo(part)
+    with pytest.raises(ValueError, match=r"one\.bin\.part must be a file of its own, got a link"):
+        fetch("set", tmp_path, published=one_file(site))
+    assert mine.read_bytes() == b"mine"
+    assert site.ranges == []
+
+
+def test_a_part_longer_than_the_file_begins_again(site: SimpleNamespace, tmp_path: Path):
+    kept_part(tmp_path, CONTENT + CONTENT)
+    (path,) = fetch("set", tmp_path, published=one_file(site))
+    assert path.read_bytes() == CONTENT
+    assert site.ranges == [None]

@@ -2,14 +2,17 @@
 
 import gzip
 import io
+import os
 import struct
+import tracemalloc
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from noiseproof.data.idx import mnist_family, read_idx
+from noiseproof.data.idx import emnist, mnist_family, read_idx
 
 read_mnist = mnist_family("mnist")
 
@@ -149,3 +152,48 @@ def test_damaged_gzip(folder: Path, kind: str):
     message = read_error(folder)
     assert message.startswith(f"{path} must be a whole gzip file, but it is damaged: ")
     assert "\n" not in message
+
+
+def test_no_more_is_unpacked_than_the_header_says(folder: Path):
+    # 64 MB of zeros in 64 kB, behind a header of 80 images.
+    path = folder / "train-images-idx3-ubyte.gz"
+    header = struct.pack(">BBBBIII", 0, 0, 8, 3, 80, 28, 28)
+    path.write_bytes(gzip.compress(header) + gzip.compress(bytes(1 << 23)) * 8)
+    tracemalloc.start()
+    assert read_error(folder) == f"{path} must hold 80 x 28 x 28 = 62720 values, got more."
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_a_pipe_is_refused_and_not_waited_for(folder: Path):
+    os.mkfifo(folder / "train-images-idx3-ubyte.gz")
+    assert "must be a regular file, got a folder, a pipe or a device" in read_error(folder)
+
+
+def test_emnist_is_turned_upright_and_letters_are_from_0(tmp_path: Path, generate: SimpleNamespace):
+    generate.write_emnist(tmp_path / "emnist" / "gzip.zip", {"letters": 26})
+    source = emnist("letters")(tmp_path)
+    published = generate.random_images(26, 28, 28, seed=26)
+    np.testing.assert_array_equal(source.test.images[..., 0], published.transpose(0, 2, 1))
+    np.testing.assert_array_equal(source.test.labels, np.arange(26))
+    assert source.num_classes == 26
+    assert "gzip.zip is not the official file" in source.notices[0]
+
+
+def test_emnist_unpacked(tmp_path: Path, generate: SimpleNamespace):
+    archive = tmp_path / "packed" / "gzip.zip"
+    generate.write_emnist(archive, {"digits": 10})
+    with zipfile.ZipFile(archive) as members:
+        members.extractall(tmp_path)
+    (tmp_path / "gzip").rename(tmp_path / "emnist")
+    assert len(emnist("digits")(tmp_path).train.labels) == 140
+
+
+def test_emnist_without_the_files_asked_for(tmp_path: Path, generate: SimpleNamespace):
+    generate.write_emnist(tmp_path / "emnist" / "gzip.zip", {"digits": 10})
+    with pytest.raises(ValueError, match=r"must hold gzip/emnist-letters-train-images.*\.gz"):
+        emnist("letters")(tmp_path)
+    (tmp_path / "emnist" / "gzip.zip").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ValueError, match=r"gzip\.zip must be a whole zip archive"):
+        emnist("digits")(tmp_path)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from noiseproof.data.cifar import CIFAR_10, CIFAR_100, CIFAR_100_COARSE, cifar
+from noiseproof.data.cifar import CIFAR_10, CIFAR_100, CIFAR_100_COARSE, cifar_family
 from noiseproof.data.dataset import Dataset, Source, image_shape, resize, split
 from noiseproof.data.digits import read_digits
 from noiseproof.data.hdf5 import read_hdf5
@@ -21,9 +21,9 @@ DATASETS: dict[str, Callable[[Path | None], Source]] = {
     "digits": read_digits,
     "mnist": mnist_family("mnist"),
     "fashion-mnist": mnist_family("fashion-mnist"),
-    "cifar-10": cifar(CIFAR_10),
-    "cifar-100": cifar(CIFAR_100),
-    "cifar-100-coarse": cifar(CIFAR_100_COARSE),
+    "cifar-10": cifar_family(CIFAR_10),
+    "cifar-100": cifar_family(CIFAR_100),
+    "cifar-100-coarse": cifar_family(CIFAR_100_COARSE),
     "kmnist": mnist_family("kmnist"),
     **{f"emnist-{split_name}": emnist(split_name) for split_name in EMNIST_CLASSES},
     "svhn": read_svhn,

@@ -86,7 +86,7 @@ CIFAR_100 = Version(
 CIFAR_100_COARSE = CIFAR_100._replace(name="cifar-100-coarse", label_byte=0, num_classes=20)
 
 
-def cifar(version: Version) -> Callable[[Path | None], Source]:
+def cifar_family(version: Version) -> Callable[[Path | None], Source]:
     """A reader of `<data_dir>/ARCHIVE`, of `<data_dir>/FOLDER/`, or of the folder itself.
 
     Nothing is unpacked to disk. Images keep the published order. An archive that is not the
@@ -177,15 +177,21 @@ def _archive_files(version: Version, archive: Path) -> dict[str, bytearray]:
 
 
 def _at_most(stream: gzip.GzipFile, num_bytes: int) -> Any:
-    """The stream as one that refuses to go on beyond so many bytes."""
-    left = num_bytes
+    """The stream as one that refuses to go on beyond so many bytes, or beyond its end.
+
+    To skip a member that says it is huge, tarfile would read nothing a quadrillion times.
+    """
+    left, reads_at_end = num_bytes, 0
 
     def read(size: int) -> bytes:
-        nonlocal left
+        nonlocal left, reads_at_end
         content = stream.read(min(size, left + 1))
         left -= len(content)
+        reads_at_end += not content
         if left < 0:
             raise ValueError(f"it unpacks to more than {num_bytes} bytes")
+        if reads_at_end > 3:
+            raise EOFError("it is cut off")
         return content
 
     return SimpleNamespace(read=read)

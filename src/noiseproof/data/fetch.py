@@ -119,7 +119,7 @@ def _download(file: PublishedFile, part: Path, report: Callable[[int], None]) ->
         file.url, headers={"Range": f"bytes={start}-"} if start else {}
     )
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        with _answer(request) as response:
             missing = _receive(response, file, part, start, report)
     except urllib.error.HTTPError as error:
         # Nothing lies beyond what an earlier call kept; the checksum tells whether that is all.
@@ -131,6 +131,14 @@ def _download(file: PublishedFile, part: Path, report: Callable[[int], None]) ->
         raise ConnectionError(f"{file.url} must be reachable, got: {reason(e)}. {AGAIN}") from None
     if missing > 0:
         raise ConnectionError(f"{file.url} must come whole, got {missing} bytes too few. {AGAIN}")
+
+
+def _answer(request: urllib.request.Request) -> http.client.HTTPResponse:
+    try:
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
+    # An address to be redirected to that is none.
+    except ValueError as error:
+        raise ConnectionError(reason(error)) from None
 
 
 def _receive(

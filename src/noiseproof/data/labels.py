@@ -119,13 +119,14 @@ def _plain(
         return labels.astype(np.int32), [f"{name}: false is class 0, true is class 1."]
     if kind != "f":
         return whole_labels(labels, name), []
-    wrong = labels[~((labels >= 0) & (labels <= MAX_LABEL) & (labels == np.floor(labels)))]
+    values = labels.astype(np.float64)
+    wrong = values[~((values >= 0) & (values <= MAX_LABEL) & (values == np.floor(values)))]
     if wrong.size:
         raise ValueError(
             f"{name} must hold whole numbers between 0 and {MAX_LABEL}, "
             f"got {short(wrong[0].item())}."
         )
-    return labels.astype(np.int32), [f"{name}: {labels.dtype} is taken as whole numbers."]
+    return values.astype(np.int32), [f"{name}: {labels.dtype} is taken as whole numbers."]
 
 
 def _differences(
