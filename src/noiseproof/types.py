@@ -126,16 +126,41 @@ class TensorRole(NamedTuple):
     """Where a tensor of the classifier sits, for rules that care.
 
     Attributes:
-        kind: `"first"`, `"hidden"`, `"readout"`, `"bias"`, `"norm"`, or `"statistic"` of a norm
-            over the batch, which is measured and not trained.
+        kind: One of `NEAREST_KIND`.
         spatial_shape: (14, 14, 1) of a first dense layer, (3, 3, 16) of a filter (height, width,
             input channels), () where there is none.
         depth_fraction: 0 at the input, 1 at the readout.
+        inputs: Axes over which the tensor is summed when it is applied, for a filter height, width
+            and input channels in that order. Where there are neither inputs nor outputs, the last
+            axis is of the outputs and all others are of the inputs.
+        outputs: Axes of the units that it yields. An axis that is of neither stacks matrices.
+        unfolded: What the tensor is reshaped to before its axes are counted, where one of them
+            holds several (a dense layer on images that were flattened channels first); else ().
     """
 
     kind: str
     spatial_shape: tuple[int, ...]
     depth_fraction: float
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    unfolded: tuple[int, ...] = ()
+
+
+NEAREST_KIND = {
+    "first": "first",  # meets the image
+    "hidden": "hidden",
+    "readout": "readout",  # yields the logits
+    "depthwise": "hidden",  # a filter of one channel for each of many
+    "pointwise": "hidden",  # a filter of one point
+    "bias": "bias",  # is added, unit by unit
+    "position": "bias",  # is added, place by place
+    "token": "bias",  # stands beside what is made of the image: a class token, a learned query
+    "embedding": "bias",  # is looked up
+    "norm": "norm",  # multiplies, unit by unit: gains, layer scales, slopes
+    "scalar": "norm",  # one number, such as a temperature
+    "statistic": "statistic",  # of a norm over the batch: measured, not trained
+}
+"""All kinds of tensors, and the one that a rule may take each for that knows but five."""
 
 
 class LearnedOptimizer(NamedTuple):

@@ -113,7 +113,7 @@ def test_depth_counts_layers(depth, num_weights):
     params = jax.eval_shape(model.init, jax.random.key(0))
     found = roles(layout_of(params, SHAPE))
     kinds = [role.kind for role in found]
-    assert kinds.count("hidden") == num_weights - 2
+    assert kinds.count("hidden") + kinds.count("pointwise") == num_weights - 2
     assert kinds.count("statistic") == 2 * (num_weights - 1)
 
 

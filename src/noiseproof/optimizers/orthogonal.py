@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from noiseproof.optimizers.scaled_adam import exponent_of
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of an iteration x (a + b x² + c x⁴) of a singular value x: the steepest at zero that ends within
 about 0.7 to 1.2."""
@@ -29,7 +31,7 @@ def orthogonalized(tensor: Float[Array, "*shape units"]) -> Float[Array, "*shape
 
     Its root mean square is about `ROOT_MEAN_SQUARE` where no direction is missing; zero stays zero.
     """
-    matrix = tensor.reshape(-1, tensor.shape[-1])
+    matrix = within_range(tensor.reshape(-1, tensor.shape[-1]))
     is_wide = matrix.shape[0] < matrix.shape[1]
     tall = matrix.T if is_wide else matrix
     gram = tall.T @ tall
@@ -45,3 +47,9 @@ def orthogonalized(tensor: Float[Array, "*shape units"]) -> Float[Array, "*shape
     scale = ROOT_MEAN_SQUARE * tall.shape[0] ** 0.5 * jax.lax.rsqrt(square_norm)
     result = tall @ (scale * product)
     return (result.T if is_wide else result).reshape(tensor.shape)
+
+
+def within_range(matrix: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+    """A matrix divided by a power of two so that its squares are numbers of single precision."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix), initial=0.0))
+    return matrix * jnp.ldexp(1.0, -exponent_of(largest, jnp.int32(0))).astype(matrix.dtype)

@@ -17,16 +17,29 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from noiseproof.optimizers.features import check_params
 from noiseproof.optimizers.filters import neighborhood_mean
-from noiseproof.optimizers.layout import check_layout, roles
+from noiseproof.optimizers.layout import fit_layout
+from noiseproof.optimizers.matrices import on_filters, on_matrices
 from noiseproof.optimizers.orthogonal import orthogonalized
+from noiseproof.optimizers.scaled_adam import ScaledAdamState, adam_direction, start_adam
 from noiseproof.optimizers.schedules import SMALLEST, cosine
-from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, TensorRole, Theta
+from noiseproof.types import (
+    NEAREST_KIND,
+    Layout,
+    LearnedOptimizer,
+    Optimizer,
+    Params,
+    TensorRole,
+    Theta,
+)
 
 LOG_SCALE = 10.0
 """One unit of theta moves the logarithm of a rate by ten, as in the other rules."""
 
 KINDS = ("first", "hidden", "readout", "bias", "norm")
 """Kinds of tensors, in the order of theta's rows."""
+
+MATRICES = ("first", "hidden", "readout")
+"""Kinds that have an orthogonalized direction."""
 
 NUM_BANDS = 3
 """Parts of a filter beside its mean: what 1 and 3 passes of a 3×3 mean take away, and the rest."""
@@ -40,7 +53,7 @@ class StructuredState(NamedTuple):
     """Attributes: `step`, steps taken; `adam`, averages of the gradient and of its square."""
 
     step: Int[Array, ""]
-    adam: Any
+    adam: ScaledAdamState
 
 
 def structured(*, num_knots: int = 4) -> LearnedOptimizer:
@@ -66,11 +79,9 @@ def structured(*, num_knots: int = 4) -> LearnedOptimizer:
         }
 
     def optimizer(theta: Theta, num_steps: int | Int[Array, ""], layout: Layout) -> Optimizer:
-        adam = optax.scale_by_adam()
-
         def start(params: Params) -> StructuredState:
-            check_layout(layout, params)
-            return StructuredState(jnp.zeros((), jnp.int32), adam.init(params))
+            fit_layout(layout, params)
+            return StructuredState(jnp.zeros((), jnp.int32), start_adam(params))
 
         def update(
             updates: Params, state: Any, params: Params | None = None
@@ -78,15 +89,15 @@ def structured(*, num_knots: int = 4) -> LearnedOptimizer:
             check_params(params)
             fraction = jnp.minimum(state.step / num_steps, 1.0)
             rates = rates_at(theta, fraction)
-            directions, adam_state = adam.update(updates, state.adam)
+            directions, adam_state = adam_direction(updates, state.adam)
             leaves, structure = jax.tree.flatten(params)
             changes = [
                 change(rates, *parts)
                 for parts in zip(
-                    roles(layout),
+                    fit_layout(layout, params),
                     leaves,
                     jax.tree.leaves(directions),
-                    jax.tree.leaves(optax.tree.get(adam_state, "mu")),
+                    jax.tree.leaves(adam_state.mu),
                     strict=True,
                 )
             ]
@@ -133,17 +144,19 @@ def change(
 
     Args:
         rates: From `rates_at`.
-        role: Where the tensor sits.
+        role: Where the tensor sits; statistics are not trained.
         param: The tensor.
         direction: Adam's.
         momentum: Adam's mean gradient.
     """
-    if role.kind == "statistic":
+    nearest = NEAREST_KIND[role.kind]
+    if nearest == "statistic":
         return jnp.zeros_like(param)
-    kind = KINDS.index(role.kind)
-    if param.ndim > 1:
+    kind = KINDS.index(nearest)
+    if nearest in MATRICES and param.ndim > 1:
         share = rates["orthogonal"][kind]
-        direction = (1.0 - share) * direction + share * orthogonalized(momentum)
+        orthogonal = on_matrices(orthogonalized, role, momentum)
+        direction = (1.0 - share) * direction + share * orthogonal
     pulled = direction + rates["decay"][kind] * param
     if len(role.spatial_shape) == 3:
         # The filters of a first layer look at pixels, those of later ones at features.
@@ -159,10 +172,13 @@ def filter_pull(
     weight: Float[Array, "..."],
 ) -> Float[Array, "..."]:
     """Each band of the filters and their mean, times its rate."""
-    filters = weight.reshape(*role.spatial_shape, -1)
-    smooth = neighborhood_mean(filters)
-    smoother = neighborhood_mean(neighborhood_mean(smooth))
-    mean = filters.mean(axis=(0, 1, 2), keepdims=True)
-    bands = (filters - smooth, smooth - smoother, smoother - mean)
-    pull = sum(rate * band for rate, band in zip(band_rates, bands, strict=True))
-    return (pull + mean_rate * mean).reshape(weight.shape)
+
+    def pulled(filters: Float[Array, "height width channels units"]) -> Float[Array, "..."]:
+        smooth = neighborhood_mean(filters)
+        smoother = neighborhood_mean(neighborhood_mean(smooth))
+        mean = filters.mean(axis=(0, 1, 2), keepdims=True)
+        bands = (filters - smooth, smooth - smoother, smoother - mean)
+        pull = sum(rate * band for rate, band in zip(band_rates, bands, strict=True))
+        return pull + mean_rate * mean
+
+    return on_filters(pulled, role, weight)

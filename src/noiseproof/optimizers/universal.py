@@ -16,7 +16,6 @@ for Adam; Bernstein, Newhouse: Old optimizer, new norm, arXiv 2409.20325, for th
 direction, whose spectral norm should be the root of fan out over fan in.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,8 +26,10 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from noiseproof.optimizers.features import check_params
-from noiseproof.optimizers.layout import check_layout, roles
+from noiseproof.optimizers.layout import fit_layout
+from noiseproof.optimizers.matrices import fans, on_matrices
 from noiseproof.optimizers.orthogonal import orthogonalized
+from noiseproof.optimizers.scaled_adam import adam_direction, start_adam
 from noiseproof.optimizers.structured import (
     KINDS,
     NUM_BANDS,
@@ -36,7 +37,15 @@ from noiseproof.optimizers.structured import (
     filter_pull,
     rates_at,
 )
-from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Params, TensorRole, Theta
+from noiseproof.types import (
+    NEAREST_KIND,
+    Layout,
+    LearnedOptimizer,
+    Optimizer,
+    Params,
+    TensorRole,
+    Theta,
+)
 
 EXPONENT_SCALE = 3.0
 """One unit of theta moves an exponent by three: sizes of meta-training differ from the base by
@@ -44,9 +53,6 @@ factors of a few, whose logarithms are a third of what the rates' are moved by."
 
 MATRICES = ("first", "hidden", "readout")
 """Kinds that have an orthogonalized direction."""
-
-UNKNOWN_WEIGHT, UNKNOWN_VECTOR = "hidden", "bias"
-"""The kinds that tensors of two or more axes, and all others, count as where theirs is no row."""
 
 
 class Base(NamedTuple):
@@ -124,19 +130,17 @@ def universal(*, num_knots: int = 4) -> LearnedOptimizer:
         }
 
     def optimizer(theta: Theta, num_steps: int | Int[Array, ""], layout: Layout) -> Optimizer:
-        adam = optax.scale_by_adam()
-        places = roles(layout)
-
         def start(params: Params) -> StructuredState:
-            check_layout(layout, params)
-            return StructuredState(jnp.zeros((), jnp.int32), adam.init(params))
+            fit_layout(layout, params)
+            return StructuredState(jnp.zeros((), jnp.int32), start_adam(params))
 
         def update(
             updates: Params, state: Any, params: Params | None = None
         ) -> tuple[Params, StructuredState]:
             check_params(params)
             rates = rates_at(theta, jnp.minimum(state.step / num_steps, 1.0))
-            directions, adam_state = adam.update(updates, state.adam)
+            directions, adam_state = adam_direction(updates, state.adam)
+            places = fit_layout(layout, params)
             leaves, structure = jax.tree.flatten(params)
             scales = scales_of(theta, places, [leaf.shape for leaf in leaves], num_steps)
             changes = [
@@ -146,7 +150,7 @@ def universal(*, num_knots: int = 4) -> LearnedOptimizer:
                         places,
                         leaves,
                         jax.tree.leaves(directions),
-                        jax.tree.leaves(optax.tree.get(adam_state, "mu")),
+                        jax.tree.leaves(adam_state.mu),
                         strict=True,
                     )
                 )
@@ -186,7 +190,7 @@ def scales_of(
 ) -> Scales:
     """The scales of all tensors at once: each the product of sizes to the power of exponents."""
     kinds = [known_kind(role, shape) for role, shape in zip(places, shapes, strict=True)]
-    sizes = sizes_of(kinds, shapes, num_steps)
+    sizes = sizes_of(kinds, places, shapes, num_steps)
     rows = np.array([KINDS.index(kind) for kind in kinds])
     matrix_rows = np.minimum(rows, len(MATRICES) - 1)
     pulled = np.array([int(kind != "first") for kind in kinds])
@@ -212,11 +216,14 @@ def scales_of(
 
 
 def sizes_of(
-    kinds: Sequence[str], shapes: Sequence[tuple[int, ...]], num_steps: int | Int[Array, ""]
+    kinds: Sequence[str],
+    places: Sequence[TensorRole],
+    shapes: Sequence[tuple[int, ...]],
+    num_steps: int | Int[Array, ""],
 ) -> Sizes:
     """The sizes of all tensors; the fan in of a filter is the number of its points, and a layer is
     what has a matrix."""
-    own = [(math.prod(shape[:-1]), shape[-1] if shape else 1) for shape in shapes]
+    own = [fans(*pair) for pair in zip(places, shapes, strict=True)]
     layers = max(sum(kind in MATRICES for kind in kinds), 1)
     return Sizes(
         np.log(np.array(own) / np.array([BASES[kind] for kind in kinds])),
@@ -225,12 +232,12 @@ def sizes_of(
 
 
 def known_kind(role: TensorRole, shape: tuple[int, ...]) -> str:
-    """The kind whose rates a tensor gets: its own, or a safe one where that has no row, or is that
-    of a matrix and the tensor is none."""
-    is_matrix = len(shape) > 1
-    if role.kind in KINDS and (is_matrix or role.kind not in MATRICES):
-        return role.kind
-    return UNKNOWN_WEIGHT if is_matrix else UNKNOWN_VECTOR
+    """The kind whose rates a tensor gets: the nearest to its own, but that of a matrix only for a
+    tensor of two axes or more."""
+    nearest = NEAREST_KIND[role.kind]
+    if nearest in MATRICES and len(shape) < 2:
+        return "bias"
+    return nearest if nearest in KINDS else "norm"
 
 
 def change(
@@ -258,7 +265,7 @@ def change(
     direction = scales.adam * direction
     if kind in MATRICES:
         share = rates["orthogonal"][row]
-        other = scales.orthogonal * orthogonalized(momentum)
+        other = scales.orthogonal * on_matrices(orthogonalized, role, momentum)
         direction = (1.0 - share) * direction + share * other
     pulled = direction + scales.decay * rates["decay"][row] * param
     if len(role.spatial_shape) == 3:

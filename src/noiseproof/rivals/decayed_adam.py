@@ -15,8 +15,9 @@ import optax
 from jaxtyping import Array, Float, Scalar
 
 from noiseproof.optimizers.filters import neighborhood_mean
-from noiseproof.optimizers.layout import check_layout, roles
-from noiseproof.types import Layout, Optimizer, Params, TensorRole
+from noiseproof.optimizers.layout import fit_layout
+from noiseproof.optimizers.matrices import on_filters
+from noiseproof.types import NEAREST_KIND, Layout, Optimizer, Params, TensorRole
 
 
 class Decays(NamedTuple):
@@ -63,9 +64,10 @@ def add_decays(decays: Decays, layout: Layout) -> Optimizer:
     def pulled(updates: Params, params: Params | None) -> Params:
         if params is None:
             raise ValueError("add_decays needs params: call update(grads, state, params).")
-        check_layout(layout, params)
         leaves, structure = jax.tree.flatten(params)
-        pulls = [pull(*pair, decays) for pair in zip(roles(layout), leaves, strict=True)]
+        pulls = [
+            pull(*pair, decays) for pair in zip(fit_layout(layout, params), leaves, strict=True)
+        ]
         return optax.tree.add(updates, jax.tree.unflatten(structure, pulls))
 
     return pulled
@@ -73,9 +75,10 @@ def add_decays(decays: Decays, layout: Layout) -> Optimizer:
 
 def pull(role: TensorRole, weight: Float[Array, "..."], decays: Decays) -> Float[Array, "..."]:
     """What the decays subtract from a tensor, per unit of learning rate; nothing from a norm."""
-    if role.kind in ("norm", "statistic"):
+    kind = NEAREST_KIND[role.kind]
+    if kind in ("norm", "statistic"):
         return jnp.zeros_like(weight)
-    if role.kind == "bias":
+    if kind == "bias":
         return decays.biases * weight
     plain = decays.weights * weight
     return plain + structured_pull(role, weight, decays) if role.kind == "first" else plain
@@ -94,7 +97,10 @@ def structured_pull(
             "The layout must give the first weight its (height, width, channels), "
             f"got {role.spatial_shape}."
         )
-    filters = weight.reshape(*role.spatial_shape, -1)
-    rough = filters - neighborhood_mean(filters)
-    mean = filters.mean(axis=(0, 1, 2), keepdims=True)
-    return (decays.roughness * rough + decays.means * mean).reshape(weight.shape)
+
+    def pulled(filters: Float[Array, "height width channels units"]) -> Float[Array, "..."]:
+        rough = filters - neighborhood_mean(filters)
+        mean = filters.mean(axis=(0, 1, 2), keepdims=True)
+        return decays.roughness * rough + decays.means * mean
+
+    return on_filters(pulled, role, weight)
