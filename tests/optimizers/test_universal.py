@@ -207,7 +207,7 @@ def test_a_theta_of_structured_makes_the_same_steps_at_the_base():
 def test_what_is_no_matrix_counts_as_a_vector():
     """Catches a vector called a readout, whose fan in of one would ask for giant steps."""
     assert known_kind(TensorRole("readout", (), 1.0), (8,)) == "bias"
-    assert known_kind(TensorRole("token", (), 0.5), (8, 8)) == "hidden"
+    assert known_kind(TensorRole("token", (), 0.5), (8, 8)) == "bias"
     assert known_kind(TensorRole("position", (), 0.5), ()) == "bias"
 
 
