@@ -16,6 +16,7 @@ from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.orthogonal import orthogonalized
 from noiseproof.rivals import RIVALS
 from noiseproof.rivals.decayed_adam import Decays, add_decays
+from noiseproof.rivals.knobs import LogUniform
 from noiseproof.rivals.perturbations import sharpness_aware
 from noiseproof.types import Layout, Recipe
 
@@ -54,8 +55,8 @@ def decayed_muon(values: Mapping[str, Any], num_steps: Any, layout: Layout) -> R
     `decayed_adam`."""
     adam = optax.scale_by_adam()
 
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        directions, state = adam.update(grads, state, params)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        directions, state = adam.update(updates, state, params)
         leaves, structure = jax.tree.flatten(directions)
         momenta = jax.tree.leaves(optax.tree.get(state, "mu"))
         chosen = [
@@ -97,14 +98,21 @@ def grid(**ranges: list[float]) -> list[dict[str, float]]:
 def rivals() -> dict[str, Contestant]:
     """Hand-designed optimizers and their trials."""
     generator = np.random.default_rng(0)
-    decays = RIVALS["decayed_adam"].knobs
+    decays = {
+        name: knob
+        for name, knob in RIVALS["decayed_adam"].knobs.items()
+        if isinstance(knob, LogUniform) and name != "learning_rate"
+    }
+    # Rates in steps, since eight draws would leave gaps; the four decays at random.
     random = [
         {
-            name: float(np.exp(generator.uniform(np.log(knob.low), np.log(knob.high))))
-            for name, knob in decays.items()
-            if name != "cosine"
+            "learning_rate": float(rate),
+            **{
+                name: float(np.exp(generator.uniform(np.log(knob.low), np.log(knob.high))))
+                for name, knob in decays.items()
+            },
         }
-        for _ in range(8)
+        for rate in np.geomspace(5e-4, 8e-3, 8)
     ]
     return {
         "muon": Contestant(

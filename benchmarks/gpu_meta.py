@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from noiseproof.checkpoint import save_theta
 from noiseproof.data.dataset import Dataset
@@ -133,7 +134,7 @@ def outer_update(
 
     mean = jnp.stack([clipped(gradient) for gradient in gradients]).mean(axis=0)
     updates, state = outer_adam().update(mean, state)
-    return theta - learning_rate * updates, state
+    return optax.apply_updates(theta, optax.tree.scale(-learning_rate, updates)), state
 
 
 def outer_adam() -> optax.GradientTransformation:
@@ -164,7 +165,7 @@ def meta_train(
     """
     began = time.monotonic()
     key = jax.random.key(seed)
-    theta, unravel = jax.flatten_util.ravel_pytree(initial)
+    theta, unravel = ravel_pytree(initial)
     state = outer_adam().init(theta)
     lines: list[dict[str, Any]] = []
     history: list[dict[str, Any]] = []

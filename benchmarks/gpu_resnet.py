@@ -192,6 +192,7 @@ def compare(
     train = Batch(*map(jnp.asarray, dataset.train))
     model = standardized(plain, *channel_statistics(train.images))
     layout = layout_of(jax.eval_shape(model.init, jax.random.key(0)), shape)
+    calibrate = model.calibrate
     num_images = len(dataset.train.labels)
     per_chunk = max(round(settings.epochs * num_images / settings.batch_size / CHUNKS), 1)
     num_steps = per_chunk * CHUNKS
@@ -204,7 +205,7 @@ def compare(
 
     @jax.jit
     def calibrated(params: Any, images: jax.Array) -> Any:
-        return model.calibrate(params, to_float(images))
+        return params if calibrate is None else calibrate(params, to_float(images))
 
     @jax.jit
     def losses_of(params: Any, batch: Batch) -> jax.Array:
