@@ -45,8 +45,8 @@ DataFile = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        metavar="FILE.npz",
-        help="Your own images instead: x_train, y_train, x_test, y_test, uint8.",
+        metavar="PATH",
+        help="Your own images instead: .npz, .h5, .mat, or a folder of images by class.",
     ),
 ]
 Name = Annotated[
@@ -295,7 +295,7 @@ def fetch(
 
 def _dataset_name(dataset: str, data: Path | None) -> str:
     if bool(dataset) == (data is not None):
-        raise ValueError("Name a data set, or give your own images by --data FILE.npz.")
+        raise ValueError("Name a data set, or give your own images by --data PATH.")
     return dataset if data is None else data.as_posix()
 
 

@@ -256,7 +256,7 @@ def test_a_library_that_is_not_there(tmp_path: Path, monkeypatch, suffix: str, m
     path = tmp_path / f"own{suffix}"
     path.touch() if suffix else path.mkdir()
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match=r"not installed: `pip install noiseproof\[data\]`"):
+    with pytest.raises(ValueError, match=r"own.* needs \w+, which is not installed: pip install"):
         load_dataset(path)
 
 

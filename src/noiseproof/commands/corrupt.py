@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, UInt8
 
+from noiseproof.commands.notices import tell_notices
 from noiseproof.corruptions import CORRUPTIONS, quantized
 from noiseproof.corruptions.apply import check_images, find_corruption
 from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4, for_channels
@@ -49,7 +50,7 @@ def corrupt_dataset(
     """Writes the test images of a data set under some corruptions at all five severities.
 
     Args:
-        dataset: A name or an `.npz` file, as `load_dataset` takes it.
+        dataset: A name, a file or a folder, as `load_dataset` takes it.
         out: The folder to write to, new or empty, or one to resume.
         data_dir: The folder with the files of the data sets.
         corruptions: Names; by default the 19 of CIFAR-10-C, without `saturate` on grey images.
@@ -65,7 +66,9 @@ def corrupt_dataset(
         ValueError: A name, the limit or the data are wrong, or the folder is in use; nothing is
             written then.
     """
-    test = load_dataset(dataset, data_dir=data_dir).test
+    read = load_dataset(dataset, data_dir=data_dir)
+    tell_notices(read)
+    test = read.test
     names = _checked_names(corruptions, test.images.shape[-1])
     images, labels = _limited(test.images, test.labels, limit)
     check_images(np.asarray(images[:1] / 255, np.float32))

@@ -7,6 +7,7 @@ import jax
 import msgspec
 from rich.console import Console
 
+from noiseproof.commands.notices import tell_notices
 from noiseproof.commands.progress import on_console
 from noiseproof.data import image_shape
 from noiseproof.experiment.build import build_experiment, check_held_out
@@ -50,6 +51,7 @@ def evaluate(
     values = {**as_dict(meta_trained), "controls": [], "tasks": []}
     wanted = with_settings(values, settings, "settings")
     experiment = build_experiment(wanted, data_dir)
+    tell_notices(experiment.problem.dataset)
     check_held_out(wanted, meta_trained, image_shape(experiment.problem.dataset)[2])
     name = f"evaluate {Path(optimizer).name}"
     claim(folder, {"preset": name, "seed": seed, **experiment.record})

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
+from noiseproof.commands.notices import tell_notices
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import device_words
 from noiseproof.experiment.meta_problem import MetaProblem
@@ -65,6 +66,7 @@ def plan(preset: str, experiment: Experiment, console: Console, *, as_json: bool
     Raises:
         ValueError: The run does not fit.
     """
+    tell_notices(experiment.problem.dataset)
     need, free = check_memory(experiment), free_bytes()
     found = costs(experiment, need, free, measure(experiment.plan, experiment.meta))
     found = {"preset": preset, "device": device_words(), **found}

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image as Picture
 from PIL import ImageDraw
 
+from noiseproof.commands.notices import tell_notices
 from noiseproof.corruptions import corrupt
 from noiseproof.corruptions.apply import find_corruption
 from noiseproof.corruptions.families import FAMILY_OF, for_channels
@@ -38,7 +39,7 @@ def preview(
     """Draws a sheet with one row per corruption: the clean image, then severities 1 to 5.
 
     Args:
-        dataset: A name or an `.npz` file, as `load_dataset` takes it.
+        dataset: A name, a file or a folder, as `load_dataset` takes it.
         out: The picture to write; its ending says the format.
         data_dir: The folder with the files of the data sets.
         corruptions: Names; by default all that have a family.
@@ -51,7 +52,9 @@ def preview(
     """
     if out.suffix not in Picture.registered_extensions():
         raise ValueError(f"The sheet must be a picture such as sheet.png, got {out.name}.")
-    images = load_dataset(dataset, data_dir=data_dir).test.images
+    read = load_dataset(dataset, data_dir=data_dir)
+    tell_notices(read)
+    images = read.test.images
     if not 0 <= image < len(images):
         raise ValueError(f"image must lie between 0 and {len(images) - 1}, got {image}.")
     names = tuple(corruptions or for_channels(tuple(FAMILY_OF), images.shape[-1]))

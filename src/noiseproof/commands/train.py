@@ -12,6 +12,7 @@ from rich.console import Console
 from safetensors.numpy import save
 
 from noiseproof import inner_loop
+from noiseproof.commands.notices import tell_notices
 from noiseproof.evaluate.protocol import grade
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment, build_experiment
@@ -55,6 +56,7 @@ def train(
     loaded = load_learned(optimizer)
     values = {**as_dict(settings_of(loaded, optimizer)), "controls": [], "tasks": []}
     experiment = build_experiment(with_settings(values, settings, "settings"), data_dir)
+    tell_notices(experiment.problem.dataset)
     params = trained(experiment, loaded.theta, seed, console)
     sets = experiment.conditions.test_sets(experiment.split)
     model = experiment.problem.model

@@ -112,9 +112,9 @@ def _plain(
     """The labels as int32 or text, in their shape, and what was assumed."""
     kind = labels.dtype.kind
     if kind == "S":
-        return np.char.strip(np.char.decode(labels, "utf-8", "replace")), []
+        return np.asarray(np.char.strip(np.char.decode(labels, "utf-8", "replace"))), []
     if kind == "U":
-        return np.char.strip(labels), []
+        return np.asarray(np.char.strip(labels)), []
     if kind == "b":
         return labels.astype(np.int32), [f"{name}: false is class 0, true is class 1."]
     if kind != "f":
