@@ -180,6 +180,7 @@ def test_the_unpacked_folder_itself_is_a_data_folder(tmp_path: Path, generate: S
     write_folder(tmp_path, generate.cifar_files())
     source = read_cifar10(tmp_path / "cifar-10-batches-bin")
     assert len(source.train.labels) == 100
+    assert load_dataset(tmp_path / "cifar-10-batches-bin").name == "cifar-10"
 
 
 @pytest.mark.parametrize(
@@ -190,6 +191,9 @@ def test_the_python_version_is_refused_with_the_name_of_the_binary_one(tmp_path:
     expected = r"whose pickles are not read; the binary version is cifar-10-binary\.tar\.gz"
     with pytest.raises(ValueError, match=expected):
         load_dataset("cifar-10", data_dir=str(tmp_path))
+    if name != "batches.meta":
+        with pytest.raises(ValueError, match=expected):
+            load_dataset(tmp_path / name)
 
 
 def test_cifar_100_fine_and_coarse(tmp_path: Path, generate: SimpleNamespace):
@@ -258,6 +262,7 @@ def test_a_pipe_or_a_device_is_refused(tmp_path: Path):
     os.mkfifo(tmp_path / ARCHIVE)
     with pytest.raises(ValueError, match="must be a regular file, got a folder, a pipe or a dev"):
         read_cifar10(tmp_path)
+    (tmp_path / ARCHIVE).unlink()
     (tmp_path / "data_batch_1.bin").symlink_to("/dev/zero")
     with pytest.raises(ValueError, match=r"data_batch_1\.bin must be a regular file"):
         read_cifar10(tmp_path)

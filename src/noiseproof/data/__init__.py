@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from noiseproof.data.cifar import CIFAR_10, CIFAR_100, CIFAR_100_COARSE, cifar_family
+from noiseproof.data.cifar import CIFAR_10, CIFAR_100, CIFAR_100_COARSE, cifar_at, cifar_family
 from noiseproof.data.dataset import Dataset, Source, image_shape, resize, split
 from noiseproof.data.digits import read_digits
 from noiseproof.data.hdf5 import read_hdf5
@@ -63,9 +63,11 @@ def load_dataset(
 
 
 def _read(name: str | Path, data_dir: Path | None) -> Source:
-    path = Path(name)
+    path = Path(str(name))
     if str(name) in DATASETS:
         return DATASETS[str(name)](data_dir)
+    if (cifar := cifar_at(path)) is not None:
+        return cifar
     if path.suffix.lower() in FILES:
         return FILES[path.suffix.lower()](path)
     if path.is_dir():

@@ -116,26 +116,41 @@ def cifar_family(version: Version) -> Callable[[Path | None], Source]:
     return read
 
 
+def cifar_at(path: Path) -> Source | None:
+    """What a path holds that is named as one of the published archives or folders; else nothing.
+
+    Raises:
+        ValueError: It is a Python version, or is damaged.
+    """
+    for version in (CIFAR_10, CIFAR_100):
+        if path.name in _python_names(version):
+            raise ValueError(_refusal(version, path))
+        if path.name in (version.archive, version.folder):
+            return cifar_family(version)(path.parent)
+    return None
+
+
 def _place(version: Version, data_dir: Path | None) -> Path:
-    if data_dir is not None:
+    published = (version.archive, version.folder)
+    if data_dir is not None and not any((data_dir / name).exists() for name in published):
         if (data_dir / version.train_files[0]).exists():
             return data_dir
-        _refuse_pickles(version, data_dir)
-    return first_existing(version.name, data_dir, (version.archive, version.folder))
+        for name in (*_python_names(version), "batches.meta"):
+            if (data_dir / name).exists():
+                raise ValueError(_refusal(version, data_dir / name))
+    return first_existing(version.name, data_dir, published)
 
 
-def _refuse_pickles(version: Version, data_dir: Path) -> None:
-    """Raises ValueError where there is the Python version only."""
-    if (data_dir / version.archive).exists() or (data_dir / version.folder).exists():
-        return
+def _python_names(version: Version) -> tuple[str, ...]:
     stem = version.archive.removesuffix("-binary.tar.gz")
-    names = (f"{stem}-python.tar.gz", f"{stem}-batches-py", f"{stem}-python", "batches.meta")
-    for name in names:
-        if (data_dir / name).exists():
-            raise ValueError(
-                f"{data_dir / name} is the Python version, whose pickles are not read; "
-                f"the binary version is {version.archive}: `noiseproof fetch {version.name}`."
-            )
+    return (f"{stem}-python.tar.gz", f"{stem}-batches-py", f"{stem}-python")
+
+
+def _refusal(version: Version, path: Path) -> str:
+    return (
+        f"{path} is the Python version, whose pickles are not read; "
+        f"the binary version is {version.archive}: `noiseproof fetch {version.name}`."
+    )
 
 
 def _folder_files(version: Version, folder: Path) -> dict[str, bytearray]:

@@ -94,15 +94,20 @@ def _place(folder: Path, names: Sequence[str]) -> Path | None:
 def _pictures(pillow: Any, folder: Path) -> list[Picture]:
     """The images of all classes, classes and files by name."""
     paths = []
-    for place in sorted(folder.iterdir()):
+    for place in _visible(folder):
         if place.is_dir():
-            paths += [path for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES]
+            paths += [path for path in _visible(place) if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise ValueError(
             f"{folder} must hold a folder of images for each class, as in train/NAME/1.png, "
             "got none."
         )
     return [_picture(pillow, path) for path in paths]
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder, by name, without what systems hide there beside the user's files."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _picture(pillow: Any, path: Path) -> Picture:
