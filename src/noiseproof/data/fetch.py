@@ -9,13 +9,15 @@ beyond the published size, or hardly comes at all, ends the download.
 import gzip
 import http.client
 import os
+import queue
+import threading
 import time
 import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from noiseproof.data.published import PUBLISHED, PublishedFile, sha256_of
 from noiseproof.data.trust import reason, require_printable
@@ -134,11 +136,29 @@ def _download(file: PublishedFile, part: Path, report: Callable[[int], None]) ->
 
 
 def _answer(request: urllib.request.Request) -> http.client.HTTPResponse:
+    """The server's answer, its head read, which must take no longer than `TIMEOUT` in all.
+
+    urllib counts the silence between two bytes only, so it is asked in a thread of its own.
+    """
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(urllib.request.urlopen(request, timeout=TIMEOUT))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
-    # An address to be redirected to that is none.
-    except ValueError as error:
-        raise ConnectionError(reason(error)) from None
+        answer = answers.get(timeout=TIMEOUT)
+    except queue.Empty:
+        raise TimeoutError(f"no answer in {TIMEOUT:g} seconds") from None
+    if isinstance(answer, ValueError):
+        # An address to be redirected to that is none.
+        raise ConnectionError(reason(answer))
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _receive(
