@@ -52,16 +52,6 @@ class Version(NamedTuple):
     label_byte: int
     num_classes: int
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """All files, the test file last."""
-        return (*self.train_files, self.test_file)
-
-    @property
-    def record_size(self) -> int:
-        """Bytes of an image with its labels."""
-        return self.label_bytes + NUM_PIXELS
-
 
 CIFAR_10 = Version(
     "cifar-10",
@@ -86,6 +76,16 @@ CIFAR_100 = Version(
 CIFAR_100_COARSE = CIFAR_100._replace(name="cifar-100-coarse", label_byte=0, num_classes=20)
 
 
+def files_of(version: Version) -> tuple[str, ...]:
+    """All files of a version, the test file last."""
+    return (*version.train_files, version.test_file)
+
+
+def record_size(version: Version) -> int:
+    """Bytes of an image with its labels."""
+    return version.label_bytes + NUM_PIXELS
+
+
 def cifar_family(version: Version) -> Callable[[Path | None], Source]:
     """A reader of `<data_dir>/ARCHIVE`, of `<data_dir>/FOLDER/`, or of the folder itself.
 
@@ -99,10 +99,12 @@ def cifar_family(version: Version) -> Callable[[Path | None], Source]:
     def read(data_dir: Path | None) -> Source:
         place = _place(version, data_dir)
         files = _folder_files(version, place) if place.is_dir() else _archive_files(version, place)
-        missing = [name for name in version.files if name not in files]
+        missing = [name for name in files_of(version) if name not in files]
         if missing:
             raise ValueError(f"{place} must hold {', '.join(missing)}, which it does not.")
-        batches = [_parse(version, files.pop(name), f"{place}: {name}") for name in version.files]
+        batches = [
+            _parse(version, files.pop(name), f"{place}: {name}") for name in files_of(version)
+        ]
         _require_alike(version, batches, place)
         *train, test = batches
         notices = ()
@@ -155,21 +157,21 @@ def _refusal(version: Version, path: Path) -> str:
 
 def _folder_files(version: Version, folder: Path) -> dict[str, bytearray]:
     files = {}
-    for name in version.files:
+    for name in files_of(version):
         if (folder / name).exists():
             require_regular(folder / name)
             with (folder / name).open("rb") as stream:
-                files[name] = read_up_to(stream.read, MOST_RECORDS * version.record_size + 1)
+                files[name] = read_up_to(stream.read, MOST_RECORDS * record_size(version) + 1)
     return files
 
 
 def _archive_files(version: Version, archive: Path) -> dict[str, bytearray]:
     require_regular(archive)
-    wanted = {f"{version.folder}/{name}": name for name in version.files}
+    wanted = {f"{version.folder}/{name}": name for name in files_of(version)}
     files = {}
     try:
         with gzip.open(archive) as stream:
-            whole = _at_most(stream, MOST_RECORDS * version.record_size + (1 << 20))
+            whole = _at_most(stream, MOST_RECORDS * record_size(version) + (1 << 20))
             with tarfile.open(fileobj=whole, mode="r|") as members:
                 for number, member in enumerate(members):
                     if number == MOST_MEMBERS:
@@ -213,12 +215,12 @@ def _at_most(stream: gzip.GzipFile, num_bytes: int) -> Any:
 
 
 def _parse(version: Version, content: bytearray, where: str) -> Batch:
-    if len(content) == 0 or len(content) % version.record_size:
+    if len(content) == 0 or len(content) % record_size(version):
         raise ValueError(
-            f"{where} must hold whole records of {version.record_size} bytes, "
+            f"{where} must hold whole records of {record_size(version)} bytes, "
             f"got {len(content)} bytes."
         )
-    records = np.frombuffer(content, np.uint8).reshape(-1, version.record_size)
+    records = np.frombuffer(content, np.uint8).reshape(-1, record_size(version))
     labels = records[:, version.label_byte].astype(np.int32)
     if labels.max() >= version.num_classes:
         raise ValueError(
