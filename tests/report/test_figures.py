@@ -6,13 +6,12 @@ import matplotlib as mpl
 import msgspec
 import numpy as np
 
+from noiseproof.report.drawing import INK, styles
 from noiseproof.report.figures import (
-    INK,
     accuracy_figures,
     curves_figure,
     difference_figure,
     metrics_figure,
-    styles,
 )
 from noiseproof.report.tables import comparison_groups
 from noiseproof.results import MetricsLine, Record, summarize
