@@ -151,7 +151,7 @@ def draw(
     drawing: Callable[[Axes], None],
     *,
     height: float = 2.4,
-    left: float = 0.65,
+    left: float = 0.8,
     right: float = 0.1,
 ) -> str:
     """Draw on fresh axes and return SVG whose ids are unique to `name`.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from noiseproof.report.drawing import (
     INK,
@@ -97,6 +98,10 @@ def curves_figure(record: Record) -> str:
             axes.fill_between(steps, low[mine], high[mine], color=color, alpha=0.15, linewidth=0)
         if np.isfinite(curve).any():
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_minor_locator(NullLocator())
+            # The usual form, a power of ten, would be read as math, which names must not be.
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             # A band may reach below zero; the lines decide what is shown.
             axes.set_ylim(np.nanmin(curve) / 1.5, np.nanmax(curve) * 1.5)
         axes.set_xlabel("inner step")
