@@ -6,13 +6,12 @@ import matplotlib as mpl
 import msgspec
 import numpy as np
 
+from noiseproof.report.drawing import INK, styles
 from noiseproof.report.figures import (
-    INK,
     accuracy_figures,
     curves_figure,
     difference_figure,
     metrics_figure,
-    styles,
 )
 from noiseproof.report.tables import comparison_groups
 from noiseproof.results import MetricsLine, Record, summarize
@@ -92,6 +91,7 @@ def test_odd_names_and_extreme_numbers_are_drawn(make_record: Make) -> None:
     curve[3, ::2], low[3] = -1e30, -math.inf
     changed = Record(run, record.scores, record.curves._replace(curve=curve, low=low))
     assert "$\\frac{" in texts(curves_figure(changed))
+    assert not [word for word in texts(curves_figure(record)) if "$" in word]
     assert len(accuracy_figures(changed)) == 1
     nothing = np.full_like(curve, math.nan)
     curves = record.curves._replace(curve=nothing, low=nothing, high=nothing)

@@ -49,6 +49,9 @@ def test_several_severities_give_their_mean_and_each(make_record: Callable[..., 
     # Seeds are the sample, not seeds times severities.
     assert found[0].n == 2
     assert found[3].difference == pytest.approx(0.25)
+    # Each is the only test of its family, so that nothing is adjusted.
+    assert found[0].p_holm == pytest.approx(stats.ttest_1samp([0.4 / 3, 0.4 / 3 - 0.1], 0).pvalue)
+    assert found[1].p_holm == pytest.approx(stats.ttest_1samp([0.1, 0.0], 0).pvalue)
 
 
 def test_p_values_are_adjusted_over_the_corruptions_of_one_rival(

@@ -1,23 +1,23 @@
-"""Figures of a report, as SVG to be set into a page.
+"""Figures of a report, as SVG: one function each."""
 
-Text stays text and takes the page's color, lines are told apart by color (Okabe and Ito's palette
-for all kinds of color vision), marker and dash. The same records give the same bytes.
-"""
-
-import io
-import math
-import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
+from noiseproof.report.drawing import (
+    INK,
+    LEARNED_COLOR,
+    LETTER,
+    RIVAL_COLORS,
+    Style,
+    cut,
+    draw,
+    legend,
+    line,
+    styles,
+)
 from noiseproof.report.tables import condition_label, optimizers_in_order, readable, verdict
 from noiseproof.results import (
     Accuracies,
@@ -31,78 +31,6 @@ from noiseproof.results import (
     places,
 )
 
-WIDTH = 4.8
-"""Inches, 346 points: about the width of a phone, so that there letters keep their size."""
-
-INK = "#123456"
-"""Stands for the page's text color while a figure is drawn."""
-
-LEARNED_COLOR = "#d55e00"
-INITIAL_COLOR = "#7f7f7f"
-RIVAL_COLORS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#b3a000")
-MARKERS = "s^DvP<>"
-DASHES = ((0, (5, 1.5)), (0, (4, 1, 1, 1)), (0, (2.5, 1)), (0, (6, 2, 1, 2, 1, 2)))
-
-
-class Style(NamedTuple):
-    """How an optimizer is drawn.
-
-    Attributes:
-        color: Hexadecimal.
-        marker: Matplotlib's letter.
-        dash: Matplotlib's dash pattern.
-        width: Of the line, in points.
-    """
-
-    color: str
-    marker: str
-    dash: Any
-    width: float
-
-
-SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a name may hold a dollar sign
-    "svg.hashsalt": "noiseproof",  # else ids of markers are drawn anew in each process
-    "font.family": "sans-serif",
-    "font.size": 9.5,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": INK,
-    "grid.alpha": 0.15,
-    "grid.linewidth": 0.6,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "legend.handlelength": 2.4,
-}
-
-
-def styles(kinds: Mapping[str, str]) -> dict[str, Style]:
-    """One style per optimizer, from its kind.
-
-    Learned ones are thick, solid and in a color of their own; thetas before meta-training faint.
-    """
-    fixed = {
-        "learned": Style(LEARNED_COLOR, "o", "solid", 2.6),
-        "initial": Style(INITIAL_COLOR, "x", (0, (1, 1)), 1.4),
-    }
-    others = [name for name, kind in kinds.items() if kind not in fixed]
-    return {
-        name: fixed[kind] if kind in fixed else _rival_style(others.index(name))
-        for name, kind in kinds.items()
-    }
-
-
-def _rival_style(place: int) -> Style:
-    color = RIVAL_COLORS[place % len(RIVAL_COLORS)]
-    # Counts of colors, markers and dashes differ, so that a repeated color looks different.
-    return Style(color, MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)], 1.4)
-
 
 def accuracy_figures(record: Record) -> dict[str, str]:
     """Accuracy against strength, one figure for each corruption; SVG by title.
@@ -111,7 +39,7 @@ def accuracy_figures(record: Record) -> dict[str, str]:
     """
     look, table = styles(optimizers_in_order(record.run)), accuracies(record)
     return {
-        f"{readable(corruption)} on {record.run.dataset} with {record.run.model}": _draw(
+        f"{readable(corruption)} on {record.run.dataset} with {record.run.model}": draw(
             f"accuracy-{number}", _accuracy_drawing(table, group, look, places(record))
         )
         for number, (corruption, group) in enumerate(_by_strength(table))
@@ -128,7 +56,7 @@ def difference_figure(name: str, comparisons: Sequence[Comparison]) -> str:
 
     families = list(dict.fromkeys(one.condition.family for one in comparisons))
     shown = sorted(comparisons, key=lambda one: families.index(one.condition.family))
-    labels = [_cut(condition_label(comparison.condition)) for comparison in shown]
+    labels = [cut(condition_label(comparison.condition)) for comparison in shown]
 
     def drawing(axes: Axes) -> None:
         _differences(axes, shown)
@@ -144,8 +72,8 @@ def difference_figure(name: str, comparisons: Sequence[Comparison]) -> str:
         axes.set_xlabel("difference of accuracy in points, learned minus rival")
 
     left = 0.2 + LETTER * max(map(len, labels))
-    right = 0.2 + LETTER * max(len(_cut(family)) for family in families)
-    return _draw(name, drawing, height=0.22 * len(shown), left=left, right=right)
+    right = 0.2 + LETTER * max(len(cut(family)) for family in families)
+    return draw(name, drawing, height=0.22 * len(shown), left=left, right=right)
 
 
 LOSS_RANGE = (1e-9, 1e9)
@@ -165,18 +93,22 @@ def curves_figure(record: Record) -> str:
     def drawing(axes: Axes) -> None:
         for name in look:
             mine = place[name]
-            _line(axes, steps, curve[mine], look[name], name, marked=False)
+            line(axes, steps, curve[mine], look[name], name, marked=False)
             color = look[name].color
             axes.fill_between(steps, low[mine], high[mine], color=color, alpha=0.15, linewidth=0)
         if np.isfinite(curve).any():
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_minor_locator(NullLocator())
+            # The usual form, a power of ten, would be read as math, which names must not be.
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             # A band may reach below zero; the lines decide what is shown.
             axes.set_ylim(np.nanmin(curve) / 1.5, np.nanmax(curve) * 1.5)
         axes.set_xlabel("inner step")
         axes.set_ylabel("training loss in nats")
-        _legend(axes)
+        legend(axes)
 
-    return _draw("curves", drawing)
+    return draw("curves", drawing)
 
 
 def metrics_figure(lines: Sequence[MetricsLine]) -> str:
@@ -191,12 +123,12 @@ def metrics_figure(lines: Sequence[MetricsLine]) -> str:
             look = Style(LEARNED_COLOR, "o", "solid", 1.8)
             steps = [line.outer_step for line in chosen]
             losses = [_drawn(line.select_loss) for line in chosen]
-            _line(axes, steps, losses, look, "on the select split", marked=True)
+            line(axes, steps, losses, look, "on the select split", marked=True)
         axes.set_xlabel("outer step")
         axes.set_ylabel("outer loss in nats")
-        _legend(axes)
+        legend(axes)
 
-    return _draw("metrics", drawing, height=1.9)
+    return draw("metrics", drawing, height=1.9)
 
 
 def _drawn(loss: float | None) -> float:
@@ -247,7 +179,7 @@ def _accuracy_drawing(
         axes.set_ylim(max(bottom, 0), min(top, 101))
         axes.set_xlabel(f"strength of {readable(conditions[-1].corruption)}, 0 = clean")
         axes.set_ylabel("test accuracy in %")
-        _legend(axes)
+        legend(axes)
 
     return drawing
 
@@ -255,7 +187,7 @@ def _accuracy_drawing(
 def _accuracy_line(
     axes: Axes, strengths: Sequence[float], cells: Sequence[Interval], look: Style, name: str
 ) -> None:
-    _line(axes, strengths, [cell.mean for cell in cells], look, name, marked=True)
+    line(axes, strengths, [cell.mean for cell in cells], look, name, marked=True)
     lows, highs = [cell.low for cell in cells], [cell.high for cell in cells]
     axes.fill_between(strengths, lows, highs, color=look.color, alpha=0.15, linewidth=0)
 
@@ -298,113 +230,5 @@ def _shade_families(axes: Axes, families: Sequence[str]) -> None:
             across = axes.get_yaxis_transform()
             middle = (first + last) / 2
             axes.text(
-                1.01, middle, _cut(family), transform=across, va="center", fontsize=8, alpha=0.8
+                1.01, middle, cut(family), transform=across, va="center", fontsize=8, alpha=0.8
             )
-
-
-def _line(axes: Axes, x: ArrayLike, y: ArrayLike, look: Style, name: str, *, marked: bool) -> None:
-    axes.plot(
-        x,
-        y,
-        color=look.color,
-        linestyle=look.dash,
-        linewidth=look.width,
-        marker=look.marker if marked else "",
-        markersize=5,
-        label=_label(name),
-        zorder=2 + look.width,  # the learned one, thick, lies on top
-    )
-
-
-LETTER, LINE = 0.075, 0.18
-"""Inches that a letter of a label and a line of the legend take."""
-
-MOST_LETTERS = 40
-"""A longer name is cut in figures; in tables it is whole."""
-
-LONGEST_OF_THREE = 18
-"""Letters of a name, of which three stand beside each other in a legend."""
-
-
-def _label(name: str) -> str:
-    """A name in a legend, which leaves out what begins with an underscore."""
-    return _cut(f" {name}" if name.startswith("_") else name)
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "…"
-
-
-def _legend(axes: Axes) -> None:
-    names = [str(name) for name in axes.get_legend_handles_labels()[1]]
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
-        ncols=_columns(names),
-        fontsize=8.5,
-        columnspacing=1.2,
-        borderaxespad=0.2,
-    )
-
-
-def _columns(names: Sequence[str]) -> int:
-    """How many names of a legend stand beside each other."""
-    longest = max(map(len, names), default=0)
-    if longest > 2 * LONGEST_OF_THREE:
-        return 1
-    return 3 if longest <= LONGEST_OF_THREE else 2
-
-
-def _draw(
-    name: str,
-    drawing: Callable[[Axes], None],
-    *,
-    height: float = 2.4,
-    left: float = 0.65,
-    right: float = 0.1,
-) -> str:
-    """Draw on fresh axes and return SVG whose ids are unique to `name`.
-
-    Margins are computed, since the drawing library's own search for them takes most of the time.
-
-    Args:
-        name: Of the figure.
-        drawing: Draws on the axes.
-        height: Of the axes, in inches; the legend comes on top.
-        left: Left margin, in inches.
-        right: Right margin, in inches.
-    """
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(SETTINGS)
-        figure = Figure()
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        drawing(axes)
-        names = [str(label) for label in axes.get_legend_handles_labels()[1]]
-        top = 0.15 + LINE * math.ceil(len(names) / _columns(names))
-        bottom = 0.5
-        total = bottom + height + top
-        figure.set_size_inches(WIDTH, total)
-        axes.set_position(
-            (left / WIDTH, bottom / total, (WIDTH - left - right) / WIDTH, height / total)
-        )
-        text = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        with warnings.catch_warnings():
-            # A name may hold letters that only the reader's own font has.
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
-            figure.savefig(text, format="svg", metadata=nothing, transparent=True)
-    return _inline(text.getvalue(), name)
-
-
-def _inline(svg: str, name: str) -> str:
-    """What an SVG file says that a page does not need or may not hold, taken out."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
-    # The page gives the width, the view box the shape.
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'( id="|href="#|url\(#)', rf"\1{name}-", svg)
-    return svg.replace(INK, "currentColor")

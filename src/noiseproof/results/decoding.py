@@ -1,5 +1,6 @@
 """Values of a record from JSON: what is wrong is said in one line that names the file."""
 
+import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -7,8 +8,11 @@ import msgspec
 
 Value = TypeVar("Value")
 
-MOST_LETTERS = 300
-"""A longer message, which would quote a long value, is cut here."""
+MOST_LETTERS = 80
+"""A longer value is cut here where a message quotes it."""
+
+MOST_BYTES = 2**28
+"""More than any record holds: a longer file is not read."""
 
 
 def decode(content: bytes | str, kind: type[Value], place: str) -> Value:
@@ -51,13 +55,17 @@ def read_bytes(path: Path) -> bytes:
     """The content of a file.
 
     Raises:
-        ValueError: There is none, or it is no regular file.
+        ValueError: There is none, it is no regular file, or it is longer than any record.
     """
     if not path.is_file():
         raise ValueError(f"{path} must be a file.")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path} must hold at most {MOST_BYTES} bytes.")
     return path.read_bytes()
 
 
 def _one_line(message: str) -> str:
     text = "".join(letter if letter.isprintable() else " " for letter in message)
-    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 3] + "..."
+    # A quoted value or field name; what stands after it says where.
+    long = rf"(['`])(.{{{MOST_LETTERS - 3}}}).*\1"
+    return re.sub(rf"{long}( - at `[^`]*`)?$", r"\1\2...\1\3", text)

@@ -1,0 +1,33 @@
+"""The commands that stand beside committed records are those that made them, and still work."""
+
+import json
+import re
+import shlex
+from itertools import pairwise
+from pathlib import Path
+
+from noiseproof.experiment.meta_trained import settings_of
+from noiseproof.experiment.reading import load_preset, with_settings
+from noiseproof.experiment.settings import Settings, as_dict
+from noiseproof.zoo import load_learned
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def settings_from(command: str, words: list[str]) -> Settings:
+    """What `run` or `evaluate` makes of these words."""
+    settings = [after for word, after in pairwise(words) if word == "--set"]
+    if command == "run":
+        return load_preset(words[0], settings)
+    values = as_dict(settings_of(load_learned(words[0]), words[0]))
+    return with_settings({**values, "controls": [], "tasks": []}, settings, "settings")
+
+
+def test_a_records_command_gives_the_settings_that_it_keeps() -> None:
+    text = (RESULTS / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \| `noiseproof (run|evaluate) ([^`]*)`", text, re.M)
+    assert len(rows) > 30
+    for folder, command, words in rows:
+        kept = json.loads((RESULTS / folder / "config.json").read_text("utf-8"))
+        del kept["preset"], kept["seed"]
+        assert as_dict(settings_from(command, shlex.split(words))) == kept, folder
