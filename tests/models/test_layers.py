@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from noiseproof.models.layers import (
+    check_images,
     convolution,
     convolve_patches,
     dropout,
