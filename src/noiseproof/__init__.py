@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from noiseproof.corruptions import CORRUPTIONS, corrupt
     from noiseproof.optimizers.layout import layout_of
-    from noiseproof.zoo import load
+    from noiseproof.zoo import card, load
 
 __version__ = "0.1.0"
 
-__all__ = ["CORRUPTIONS", "__version__", "corrupt", "layout_of", "load"]
+__all__ = ["CORRUPTIONS", "__version__", "card", "corrupt", "layout_of", "load"]
 
 PLACES = {
     "CORRUPTIONS": "noiseproof.corruptions",
+    "card": "noiseproof.zoo",
     "corrupt": "noiseproof.corruptions",
     "layout_of": "noiseproof.optimizers.layout",
     "load": "noiseproof.zoo",

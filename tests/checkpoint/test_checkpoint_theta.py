@@ -201,3 +201,12 @@ def test_killed_while_publishing_leaves_the_old_pair_or_the_new(
     save_theta(folder, {"b": jnp.ones(2)}, CARD)
     assert set(load_theta(folder)[0]) == {"b"}
     assert len(list(folder.iterdir())) == 2
+
+
+def test_a_newer_card_says_which_version_reads_it(published):
+    """Catches a refusal that leaves a user without a way on."""
+    file = published / "theta.json"
+    card = json.loads(file.read_text())
+    file.write_text(json.dumps(card | {"format_version": 9, "provenance": {"code_version": "4.2"}}))
+    with pytest.raises(ValueError, match=r"version 1, got 9; noiseproof 4\.2 or later reads it"):
+        load_theta(published)

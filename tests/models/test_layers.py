@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from noiseproof.models.layers import (
+    check_images,
     convolution,
     convolve_patches,
     dropout,
@@ -123,3 +124,9 @@ def test_every_layer_drops_by_itself():
     drop = dropout(0.5, jax.random.key(0))
     first, second = (drop(jnp.ones((400, 100)), layer) for layer in (0, 1))
     assert abs(int((first == second).sum()) - 20_000) < 4 * 100
+
+
+def test_an_empty_batch_is_refused():
+    """Catches a division by zero deep in a forward pass."""
+    with pytest.raises(ValueError, match="images must hold one image at least, got an empty batch"):
+        check_images(jnp.zeros((0, 4, 4, 1)), (4, 4, 1))

@@ -1,7 +1,9 @@
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
+from noiseproof.models import convnet, mlp
 from noiseproof.optimizers.layout import check_layout, layout_of, roles
 from noiseproof.types import TensorRole
 
@@ -124,3 +126,91 @@ def test_check_layout_compares_structures():
         check_layout(layout_of(dense_params(1), IMAGE_SHAPE), params)
     with pytest.raises(ValueError, match="must hold a TensorRole for each tensor, got 'first'"):
         check_layout(jax.tree.map(lambda _: "first", params), params)
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "first"),
+    [
+        (mlp, {"hidden_sizes": (5, 6), "norm": "layer"}, (4, 6, 3)),
+        (convnet, {"channels": (4, 8, 4), "norm": "group"}, (3, 3, 3)),
+        (convnet, {"channels": (3, 3), "norm": None}, (3, 3, 3)),
+    ],
+)
+def test_own_classifiers_keep_the_layout_of_shipped_optimizers(build, options, first):
+    """Catches a role that theta was not meta-trained on; the last has filters of 3 × 3 × 3 × 3."""
+    model = build(image_shape=(4, 6, 3), num_classes=3, **options)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    layout = layout_of(params, (4, 6, 3))
+    last = len(params) - 1
+    for place, (layer, found) in enumerate(zip(params, layout, strict=True)):
+        kind = "first" if place == 0 else "readout" if place == last else "hidden"
+        shape = layer["weight"].shape
+        spatial_shape = first if place == 0 else shape[:-1] if len(shape) > 2 else ()
+        assert found["weight"] == TensorRole(kind, spatial_shape, place / last)
+        assert found["bias"] == TensorRole("bias", (), place / last)
+        assert found.get("gain", TensorRole("norm", (), place / last)).kind == "norm"
+    assert layout_of(params, (4, 6, 3), apply=model.apply) == layout
+
+
+def test_a_dense_layer_on_channels_first_pixels_is_unfolded():
+    """Catches planes of pixels that are cut across the channels."""
+    params = {"w": zeros(5, 2 * 3 * 4), "v": zeros(7, 5)}
+
+    def apply(params, images):
+        pixels = jnp.moveaxis(images, -1, 1).reshape(len(images), -1)
+        return (pixels @ params["w"].T) @ params["v"].T
+
+    layout = layout_of(params, (3, 4, 2), apply=apply)
+    assert layout["w"] == TensorRole("first", (3, 4, 2), 0.0, (2, 1), (0,), (5, 2, 12))
+    assert layout["v"] == TensorRole("readout", (), 1.0, (1,), (0,))
+
+
+def test_axes_are_taken_as_optax_takes_them():
+    """As a tree, as a prefix, as a function; without them nobody knows a tensor of three axes."""
+    params = [{"kernel": zeros(4, 4, 1, 6)}, {"kernel": zeros(2, 3, 6)}, {"kernel": zeros(3, 6)}]
+    with pytest.raises(ValueError, match=r"axes of '1/kernel' of shape \(2, 3, 6\) are not told"):
+        layout_of(params, IMAGE_SHAPE)
+    numbers = optax.contrib.MuonDimensionNumbers
+    tree = [{"kernel": numbers((0, 1, 2), 3)}, {"kernel": numbers(-1, (0, 1))}, numbers(1, 0)]
+    layout = layout_of(params, IMAGE_SHAPE, convention=tree)
+    assert layout == layout_of(params, IMAGE_SHAPE, convention=lambda _: tree)
+    assert layout[1]["kernel"] == TensorRole("hidden", (), 0.5, (2,), (0, 1))
+    assert layout[2]["kernel"] == TensorRole("readout", (), 1.0, (1,), (0,))
+    with pytest.raises(ValueError, match="convention must be the name of one, or a Muon"):
+        layout_of(params, IMAGE_SHAPE, convention=tree[:2])
+    with pytest.raises(ValueError, match=r"convention must be one of .*, got 'keras'"):
+        layout_of(params, IMAGE_SHAPE, convention="keras")
+
+
+def test_numbers_slopes_and_layer_scales_are_gains_with_a_notice():
+    params = [{"w": zeros(16, 3), "temperature": zeros(), "slopes": zeros(3)}]
+    with pytest.warns(UserWarning, match=r"'0/slopes' of shape \(3,\) tells no role"):
+        layout = layout_of(params, IMAGE_SHAPE)
+    assert [layout[0][name].kind for name in ("temperature", "slopes")] == ["scalar", "norm"]
+
+
+def test_lists_of_weights_and_biases_have_no_names():
+    layout = layout_of([(zeros(16, 5), zeros(5)), (), (zeros(5, 3), zeros(3))], IMAGE_SHAPE)
+    kinds = [role.kind for role in roles(layout)]
+    assert kinds == ["first", "bias", "readout", "bias"]
+    with pytest.raises(ValueError, match=r"Nothing says what '1/0' of shape \(5,\) is; write"):
+        layout_of([zeros(16, 5), (zeros(5), zeros(5)), zeros(5, 3)], IMAGE_SHAPE)
+
+
+def test_a_chain_of_sizes_decides_where_names_do_not():
+    """Catches the alphabet, and a guess where two chains fit."""
+    shapes = {"conv": (3, 3, 1, 8), "dense": (32, 20), "output": (20, 3)}
+    params = {name: {"kernel": zeros(*shape)} for name, shape in shapes.items()}
+    layout = layout_of(params, IMAGE_SHAPE)
+    assert [layout[name]["kernel"].kind for name in shapes] == ["first", "hidden", "readout"]
+    params |= {name: {"kernel": zeros(20, 20)} for name in ("left", "right")}
+    with pytest.raises(ValueError, match=r"do not say where '(left|dense|right|output)/kernel'"):
+        layout_of(params, IMAGE_SHAPE)
+
+
+def test_what_the_forward_pass_leaves_out_is_said():
+    params = {"w": zeros(16, 3), "lost": zeros(3)}
+    with pytest.raises(ValueError, match=r"apply does not use 'lost' of shape \(3,\)"):
+        layout_of(params, IMAGE_SHAPE, apply=lambda p, x: x.reshape(len(x), -1) @ p["w"])
+    with pytest.raises(ValueError, match="apply must return the logits as one array, got tuple"):
+        layout_of(params, IMAGE_SHAPE, apply=lambda p, x: (x, p))

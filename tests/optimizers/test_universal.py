@@ -21,8 +21,8 @@ PLACES = {
     "bias": TensorRole("bias", (), 1.0),
     "gain": TensorRole("norm", (), 0.5),
     "seen": TensorRole("statistic", (), 0.5),
-    "table": TensorRole("embedding", (), 0.0),
-    "scale": TensorRole("norm", (), 0.5),
+    "table": TensorRole("pointwise", (), 0.0),
+    "scale": TensorRole("position", (), 0.5),
 }
 SHAPES = {
     "first": (3, 3, 1, 5),

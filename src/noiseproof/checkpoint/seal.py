@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from noiseproof.messages import short
+
 FORMAT_VERSION = 1
 """Of sealed records; raised when an older reader would misread them."""
 
@@ -47,10 +49,20 @@ def unseal(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: it is cut off or no sealed JSON.") from error
     if version != FORMAT_VERSION:
-        raise ValueError(f"{path} must have format version {FORMAT_VERSION}, got {version}.")
+        raise ValueError(
+            f"{path} must have format version {FORMAT_VERSION}, got {short(version)}"
+            f"{reader(record)}."
+        )
     if content != seal(record):
         raise ValueError(f"{path} is damaged: its text does not agree with its sha256, {digest}.")
     return record
+
+
+def reader(record: Any) -> str:
+    """Which version reads a record of a newer format, as the end of a sentence."""
+    provenance = record.get("provenance")
+    version = provenance.get("code_version") if isinstance(provenance, dict) else None
+    return f"; noiseproof {short(version)[1:-1]} or later reads it" if version else ""
 
 
 def replace_files(contents: dict[Path, bytes]) -> None:

@@ -61,7 +61,9 @@ def check_num_classes(num_classes: int) -> None:
 
 
 def check_images(images: Float[Array, "batch ..."], image_shape: Sequence[int]) -> None:
-    """Raise ValueError unless `images` is a batch of images of `image_shape`."""
+    """Raise ValueError unless `images` is a batch of images of `image_shape`, one at least."""
+    if images.shape[:1] == (0,):
+        raise ValueError("images must hold one image at least, got an empty batch.")
     if images.shape[1:] != tuple(image_shape):
         raise ValueError(
             f"images must have the shape (batch, *{tuple(image_shape)}), got {images.shape}."

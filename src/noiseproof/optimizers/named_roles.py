@@ -17,8 +17,10 @@ from noiseproof.optimizers.conventions import (
     STATISTIC_WORDS,
     WEIGHT_WORDS,
     Axes,
+    is_vector,
     table_kind,
     takes_image,
+    unnamed,
 )
 from noiseproof.optimizers.order import in_order, place_of
 from noiseproof.optimizers.tensors import Tensor, own_words, title, words
@@ -58,7 +60,7 @@ def named_roles(
             role = weight_role(tensor, axes[tensor.leaf], place == 0, is_last, image_shape)
         else:
             place = place_of(tensor, tensors, ordered)
-            role = TensorRole(vector_kind(tensor), (), 0.0)
+            role = TensorRole(vector_kind(tensor, tensors), (), 0.0)
         roles.append(role._replace(depth_fraction=place * depth))
     return roles
 
@@ -118,10 +120,14 @@ def weight_role(
     return TensorRole(kind, spatial_shape, 0.0, axes.inputs, axes.outputs)
 
 
-def vector_kind(tensor: Tensor) -> str:
+def vector_kind(tensor: Tensor, tensors: Sequence[Tensor]) -> str:
     """What a tensor is that is no weight, by the last name that tells.
 
-    Where none does it is a gain, with a warning.
+    Where none does it is a gain, with a warning; without any name it is the bias of the one weight
+    before it, as in lists of (weight, bias).
+
+    Raises:
+        ValueError: It has no name, and others stand beside it.
     """
     table = "statistic" if own_words(tensor) & STATISTIC_WORDS else table_kind(tensor)
     if table or not tensor.shape:
@@ -131,6 +137,11 @@ def vector_kind(tensor: Tensor) -> str:
             return "bias"
         if words(name) & NORM_WORDS:
             return "norm"
+    if unnamed(tensor):
+        beside = [other for other in tensors if other.path[:-1] == tensor.path[:-1]]
+        if len(beside) == 2 and beside[1] == tensor and not is_vector(beside[0]):
+            return "bias"
+        raise ValueError(f"Nothing says what {title(tensor)} is; {REMEDY}.")
     if not own_words(tensor) & WEIGHT_WORDS:
         warnings.warn(
             f"The name of {title(tensor)} tells no role; it is taken for a gain."

@@ -4,16 +4,28 @@ A learned optimizer on disk is `NAME.safetensors`, its weights, and `NAME.json`,
 says which rule the weights belong to. Loading is offline and runs no code from the files.
 """
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import optax
+from jaxtyping import Array, Int
 
 from noiseproof.checkpoint import load_theta
+from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
-from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Theta
+from noiseproof.optimizers.precision import in_float32
+from noiseproof.types import Layout, LearnedOptimizer, Params, Theta
 
 FOLDER = Path(__file__).parent
+
+FAR = 10.0
+"""A run or a classifier that many times larger or smaller than that of the card is warned of."""
+
+NUM_CLASSES = 10
+"""Of the data sets of cards that do not say how many they have."""
 
 
 class Loaded(NamedTuple):
@@ -61,7 +73,7 @@ def load_learned(name: str | Path) -> Loaded:
     if rule not in LEARNED_OPTIMIZERS:
         allowed = ", ".join(LEARNED_OPTIMIZERS)
         raise ValueError(f"{name} is of the rule {rule}; this version knows {allowed}.")
-    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    plain = {key: as_tuple(value) for key, value in options.items()}
     try:
         learned = LEARNED_OPTIMIZERS[rule](**plain)
     except TypeError:
@@ -72,8 +84,26 @@ def load_learned(name: str | Path) -> Loaded:
     return Loaded(learned, theta, card)
 
 
-def load(name: str | Path, *, num_steps: int, layout: Layout) -> Optimizer:
+def card(name: str | Path) -> dict[str, Any]:
+    """What a learned optimizer was meta-trained on, its results and its limits.
+
+    Args:
+        name: A shipped name, a folder of a run, or a `.safetensors` file.
+
+    Raises:
+        ValueError: There is none, or it is damaged.
+    """
+    return load_theta(find(name))[1]
+
+
+def load(
+    name: str | Path, *, num_steps: int | Int[Array, ""], layout: Layout
+) -> optax.GradientTransformationExtraArgs:
     """A learned optimizer as an optax transformation.
+
+    Its classifiers saw images that were standardized: less their mean over their spread, by
+    channel, of the training images. Do the same to yours. A run that goes on past `num_steps`
+    goes on at the last rate. State is in float32, updates in the type of the params.
 
     Args:
         name: A shipped name, a folder of a run, or a `.safetensors` file.
@@ -83,10 +113,50 @@ def load(name: str | Path, *, num_steps: int, layout: Layout) -> Optimizer:
     Raises:
         ValueError: There is none, it is damaged, or `num_steps` is not positive.
     """
-    if num_steps < 1:
+    # Within optax.inject_hyperparams it is traced, and has no value to check.
+    is_known = not isinstance(num_steps, jax.Array)
+    if is_known and num_steps < 1:
         raise ValueError(f"num_steps must be positive, got {num_steps}.")
     loaded = load_learned(name)
-    return loaded.learned.optimizer(loaded.theta, num_steps, layout)
+    if is_known:
+        warn_if_far(name, "steps", int(num_steps), loaded.card.get("num_steps"))
+    optimizer = in_float32(loaded.learned.optimizer(loaded.theta, num_steps, layout))
+
+    def start(params: Params) -> Any:
+        state = optimizer.init(params)
+        num_weights = sum(leaf.size for leaf in jax.tree.leaves(params))
+        warn_if_far(name, "weights", num_weights, num_weights_of(loaded.card))
+        return state
+
+    return optimizer._replace(init=start)
+
+
+def warn_if_far(name: str | Path, what: str, found: int, usual: int | None) -> None:
+    """Warn of a size that is far from that of meta-training, where that is known."""
+    if found and usual and not 1 / FAR <= found / usual <= FAR:
+        warnings.warn(
+            f"{name} was meta-trained with {usual:,} {what}, which is far from {found:,}; compare"
+            f" it with a tuned optimizer before relying on it (noiseproof.card({str(name)!r})).",
+            stacklevel=3,
+        )
+
+
+def num_weights_of(card: dict[str, Any]) -> int | None:
+    """Weights of the classifier of a card's task, if it says enough."""
+    task = card.get("task", {})
+    build: Callable[..., Any] | None = MODELS.get(task.get("model"))
+    if build is None or "image_shape" not in task:
+        return None
+    options = {key: as_tuple(value) for key, value in task.get("model_options", {}).items()}
+    num_classes = task.get("num_classes", NUM_CLASSES)
+    model = build(image_shape=as_tuple(task["image_shape"]), num_classes=num_classes, **options)
+    leaves = jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)))
+    return sum(leaf.size for leaf in leaves)
+
+
+def as_tuple(value: Any) -> Any:
+    """An option as builders take it: lists, of which JSON knows alone, as tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def shapes(theta: Theta) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,65 @@
+"""Optimizers in float32, whatever the precision of the classifier, as optax's own are used.
+
+Averages over thousands of gradients need more digits than bfloat16 and float16 have: state and
+arithmetic are in float32, an update in the type of its parameter.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from noiseproof.messages import short
+from noiseproof.optimizers.features import check_params
+from noiseproof.optimizers.tensors import check_float, names
+from noiseproof.types import Optimizer, Params
+
+
+def in_float32(optimizer: Optimizer) -> optax.GradientTransformationExtraArgs:
+    """An optimizer whose state is in float32, and which ignores what it does not know of `update`.
+
+    Raises:
+        ValueError: On `init` and `update`, where params or gradients hold anything but floats or
+            differ in structure; on `update` without params.
+    """
+
+    def start(params: Params) -> Any:
+        return optimizer.init(widened(params))
+
+    def update(
+        updates: Params, state: Any, params: Params | None = None, **_extra_args: Any
+    ) -> tuple[Params, Any]:
+        check_params(params)
+        check_same_names(updates, params)
+        changes, state = optimizer.update(widened(updates), state, widened(params))
+        return jax.tree.map(lambda new, old: new.astype(old.dtype), changes, params), state
+
+    return optax.GradientTransformationExtraArgs(start, update)
+
+
+def widened(tree: Params) -> Params:
+    """A tree whose arrays are of float32 at least.
+
+    Raises:
+        ValueError: A leaf is no array of floats.
+    """
+
+    def wide(way: tuple[Any, ...], leaf: Any) -> Any:
+        check_float(leaf, names(way)[0])
+        return jnp.asarray(leaf, jnp.promote_types(leaf.dtype, jnp.float32))
+
+    return jax.tree.map_with_path(wide, tree)
+
+
+def check_same_names(updates: Params, params: Params) -> None:
+    """Raise ValueError, naming the first place, unless gradients are of the params' structure."""
+    if jax.tree.structure(updates) == jax.tree.structure(params):
+        return
+    trees = updates, params
+    found, wanted = ({names(k)[0] for k, _ in jax.tree.leaves_with_path(t)} for t in trees)
+    place = short("/".join(min(found ^ wanted, default=())))
+    raise ValueError(
+        f"The gradients must have the structure of the params, but they differ at {place}; of a"
+        " whole module give the weights alone, as by eqx.filter(model, eqx.is_inexact_array)."
+    )

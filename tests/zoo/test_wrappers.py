@@ -1,0 +1,179 @@
+"""A shipped optimizer inside optax's wrappers and in the loops of users."""
+
+import functools
+import warnings
+
+import equinox as eqx
+import flax.core
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+
+import noiseproof
+from noiseproof.models import mlp
+from noiseproof.zoo import load
+
+NAME = "spectral-fashion-convnet"
+IMAGE_SHAPE = (4, 4, 1)
+MODEL = mlp(image_shape=IMAGE_SHAPE, num_classes=3, hidden_sizes=(4,))
+PARAMS = jax.jit(MODEL.init)(jax.random.key(0))
+LAYOUT = noiseproof.layout_of(PARAMS, IMAGE_SHAPE)
+GRADS = jax.tree.map(
+    lambda leaf: jnp.cos(jnp.arange(leaf.size, dtype=jnp.float32)).reshape(leaf.shape), PARAMS
+)
+
+# Compiling takes most of these tests' time, and half of it is spent on speed they do not need.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*was meta-trained with")
+
+
+@pytest.fixture(scope="module")
+def optimizer():
+    return load(NAME, num_steps=1000, layout=LAYOUT)
+
+
+@pytest.fixture(scope="module")
+def expected(optimizer):
+    return one_step(optimizer)
+
+
+def one_step(optimizer, params=PARAMS, grads=GRADS, **extra_args):
+    def step(params, grads):
+        return optimizer.update(grads, optimizer.init(params), params, **extra_args)[0]
+
+    return jit(step)(params, grads)
+
+
+def assert_same(found, expected):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-9), found, expected
+    )
+
+
+def labels(first, rest):
+    """A label for the first layer's tensors, and another for all others."""
+    return [jax.tree.map(lambda _: first, PARAMS[0]), *jax.tree.map(lambda _: rest, PARAMS[1:])]
+
+
+WRAPPERS = {
+    "chain": lambda one: optax.chain(optax.clip_by_global_norm(1e9), one),
+    "multi steps": lambda one: optax.MultiSteps(one, 1),
+    "apply if finite": lambda one: optax.apply_if_finite(one, 3),
+    "extra arguments": lambda one: optax.with_extra_args_support(one),
+    "inject": lambda _: optax.inject_hyperparams(load, static_args=("layout",))(
+        NAME, num_steps=1000, layout=LAYOUT
+    ),
+    "masked": lambda one: optax.masked(one, True),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_wrapper_changes_no_step(optimizer, expected, wrap):
+    assert_same(one_step(wrap(optimizer)), expected)
+
+
+def test_extra_arguments_are_ignored(optimizer, expected):
+    assert_same(one_step(optimizer, value=1.0, grad=GRADS), expected)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda one: optax.masked(one, labels(False, True)),
+        lambda one: optax.partition(
+            {"learned": one, "frozen": optax.set_to_zero()},
+            labels("frozen", "learned"),
+        ),
+    ],
+    ids=["masked", "partition"],
+)
+def test_frozen_tensors_need_no_role(optimizer, expected, wrap):
+    """Catches a layout that has to be cut by hand."""
+    assert_same(one_step(wrap(optimizer))[1:], expected[1:])
+
+
+def test_averages_of_iterates_run(optimizer):
+    free = optax.contrib.schedule_free(optimizer, learning_rate=1.0, b1=0.9)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(one_step(free)))
+    pair = optax.LookaheadParams.init_synced(PARAMS)
+    ahead = optax.lookahead(optimizer, 5, 0.5)
+    updates, _ = jit(ahead.update)(GRADS, ahead.init(pair), pair)
+    assert jax.tree.structure(updates.fast) == jax.tree.structure(PARAMS)
+
+
+def test_flatten_is_refused_in_one_line(optimizer):
+    with pytest.raises(ValueError, match=r"no role for .*leave out optax\.flatten"):
+        one_step(optax.flatten(optimizer))
+
+
+def test_state_of_the_params_is_mapped(optimizer):
+    """Catches averages that wrappers and shardings can not find."""
+    state = optax.tree.map_params(optimizer, lambda leaf: leaf + 1, optimizer.init(PARAMS))
+    found = optax.tree.get_all_with_path(state, "mu") + optax.tree.get_all_with_path(state, "nu")
+    assert len(found) == 2
+    for _, tree in found:
+        assert all(bool((leaf == 1).all()) for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_low_precision_is_of_updates_alone(optimizer, dtype):
+    params, grads = (optax.tree.cast(tree, dtype) for tree in (PARAMS, GRADS))
+    updates = one_step(optimizer, params, grads)
+    assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype(dtype)}
+    state = optimizer.init(params)
+    floats = [leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf, jnp.floating)]
+    assert set(floats) == {jnp.dtype(jnp.float32)}
+    in_full = one_step(optimizer, *(optax.tree.cast(tree, jnp.float32) for tree in (params, grads)))
+    jax.tree.map(np.testing.assert_array_equal, updates, optax.tree.cast(in_full, dtype))
+
+
+def test_past_its_run_it_keeps_its_last_rate(optimizer):
+    """Catches a cosine that turns back."""
+    state = optimizer.init(PARAMS)
+
+    @jit
+    def at(step):
+        return optimizer.update(GRADS, state._replace(step=step), PARAMS)[0]
+
+    ends = [at(jnp.int32(step)) for step in (1000, 1700)]
+    assert_same(*ends)
+
+
+def test_containers_of_the_same_names_fit(optimizer, expected):
+    params, grads, layout = ({"net": tree} for tree in (PARAMS, GRADS, LAYOUT))
+    frozen = flax.core.freeze(params)
+    found = one_step(load(NAME, num_steps=1000, layout=layout), frozen, flax.core.freeze(grads))
+    assert isinstance(found, flax.core.FrozenDict)
+    assert_same(found["net"], expected)
+
+
+def test_what_is_no_weight_is_named(optimizer):
+    module = eqx.nn.MLP(16, 3, 4, 1, key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"'activation' must be a tensor of floats, got .*filter"):
+        load(NAME, num_steps=1000, layout=LAYOUT).init(module)
+    with pytest.raises(ValueError, match="differ at '1/bias'"):
+        optimizer.update(
+            [*GRADS[:1], {"weight": GRADS[1]["weight"]}], optimizer.init(PARAMS), PARAMS
+        )
+    variables = {"params": {"kernel": jnp.ones((16, 3))}, "batch_stats": {"mean": jnp.ones(3)}}
+    with pytest.raises(ValueError, match=r"params hold batch_stats.*variables\['params'\]"):
+        noiseproof.layout_of(variables, IMAGE_SHAPE)
+
+
+@pytest.mark.parametrize("num_steps", [10, 1000])
+def test_what_is_far_from_meta_training_is_said(num_steps):
+    """The card's runs are of 1000 steps, its classifier is of 7,178 weights, ours of 83."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        load(NAME, num_steps=num_steps, layout=LAYOUT).init(PARAMS)
+    texts = [str(one.message) for one in said]
+    assert any("1,000 steps, which is far from 10;" in text for text in texts) == (num_steps == 10)
+    assert any("weights, which is far from" in text for text in texts)
+
+
+def test_a_card_says_its_limits():
+    assert noiseproof.card(NAME)["limits"]
