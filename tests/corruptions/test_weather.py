@@ -24,7 +24,7 @@ def test_snow_is_white_flakes_with_their_mirror_image_on_a_lightened_picture():
 
 
 def test_snow_falls_mostly_downward():
-    snowy = np.asarray(corrupt(GREY, "snow", 1, key=KEY))[..., 0]
+    snowy = np.asarray(corrupt(GREY, "snow", 1, KEY))[..., 0]
     along, across = (np.abs(np.diff(snowy, axis=axis)).mean() for axis in (1, 2))
     assert along < across
 
@@ -56,7 +56,7 @@ def test_frost_fields_have_unit_variance_and_a_falling_spectrum():
 
 @pytest.mark.parametrize(("severity", "brighter"), [(2, True), (5, False)])
 def test_spatter_is_bright_water_then_dark_mud(severity, brighter):
-    wet = np.asarray(corrupt(GREY, "spatter", severity, key=KEY))
+    wet = np.asarray(corrupt(GREY, "spatter", severity, KEY))
     touched = np.abs(wet - 0.4) > 1e-4
     assert 0.01 < touched.mean() < 0.7
     assert ((wet - 0.4)[touched] > 0).all() == brighter
