@@ -1,9 +1,8 @@
 """Corruptions of images: pure functions of one image, a severity and a key.
 
-`corrupt` applies one by name to an image or a batch;
-`CORRUPTIONS` holds them all, each a function of one image that can be vmapped, jitted and mostly
-differentiated; `FAMILIES` says which belong together. `SEQUENCES` turns one image into many
-frames. `gaussian_noise` builds one of a free strength.
+`corrupt` applies one by name to an image or a batch. `CORRUPTIONS` holds them all, each a function
+of one image that can be vmapped, jitted and mostly differentiated; `FAMILIES` says which belong
+together. `gaussian_noise` builds one of a free strength.
 """
 
 from noiseproof.corruptions.apply import corrupt
