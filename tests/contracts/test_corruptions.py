@@ -201,7 +201,7 @@ def test_without_a_jit_it_is_the_same():
     image = pictures(TINY_GREY)[0]
     for name in ("contrast", "stripe"):
         alone = CORRUPTIONS[name](image, 3, KEY)
-        compiled = jax.jit(lambda image, name=name: CORRUPTIONS[name](image, 3, KEY))(image)
+        compiled = jax.jit(CORRUPTIONS[name], static_argnums=1)(image, 3, KEY)
         np.testing.assert_allclose(alone, compiled, atol=1e-5)
 
 
