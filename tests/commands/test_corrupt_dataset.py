@@ -80,7 +80,9 @@ def test_files_calls_and_evaluations_have_the_same_images(small_data_dir, tmp_pa
     names = ("impulse_noise", "glass_blur", "jpeg_compression")
     write(small_data_dir, tmp_path / "c", corruptions=names, limit=None, seed=TEST_SEED)
     split = load_dataset("cifar-10", data_dir=small_data_dir).test
-    _, *sets = named_corruptions(split, clean_images(), roles=dict.fromkeys(names, "held_out"))
+    _, *sets = named_corruptions(
+        split, outer_loss=clean_images(), roles=dict.fromkeys(names, "held_out")
+    )
     for made in sets:
         written = read_cifar10_c(tmp_path / "c", made.corruption, made.severity).images
         np.testing.assert_array_equal(made.batch.images, written)
@@ -127,7 +129,7 @@ def test_folders_in_use_or_of_other_settings_are_refused(small_data_dir, tmp_pat
         write(small_data_dir, tmp_path, resume=True)
     (tmp_path / "corrupted.json").write_text(json.dumps({"dataset": "mnist"}))
     with pytest.raises(
-        ValueError, match="has dataset mnist, not cifar-10: resume it with the same"
+        ValueError, match="has dataset 'mnist', not 'cifar-10': resume it with the same"
     ):
         write(small_data_dir, tmp_path, resume=True)
     for damaged in ("{", "3"):

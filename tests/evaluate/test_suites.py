@@ -58,7 +58,7 @@ def test_corrupted_images_are_fixed_by_their_key() -> None:
 
 def test_named_test_images_are_those_of_corrupt() -> None:
     roles: dict[str, Role] = {"contrast": "held_out", "impulse_noise": "kin"}
-    _, *sets = named_corruptions(SPLIT, clean_images(), roles=roles)
+    _, *sets = named_corruptions(SPLIT, outer_loss=clean_images(), roles=roles)
     assert [(made.corruption, made.severity) for made in sets] == [
         (name, severity) for name in roles for severity in range(1, 6)
     ]
@@ -70,7 +70,9 @@ def test_named_test_images_are_those_of_corrupt() -> None:
 
 def test_severities_and_images_have_draws_of_their_own() -> None:
     grey = Batch(np.full((30, 8, 8, 1), 128, np.uint8), np.zeros(30, np.int32))
-    _, *sets = named_corruptions(grey, clean_images(), roles={"gaussian_noise": "held_out"})
+    _, *sets = named_corruptions(
+        grey, outer_loss=clean_images(), roles={"gaussian_noise": "held_out"}
+    )
     levels = np.stack([made.batch.images for made in sets])
     noise = (levels.astype(float) - 128).reshape(5, 30, -1)
     std = noise.std(axis=(1, 2))
