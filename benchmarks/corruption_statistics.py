@@ -66,19 +66,13 @@ def judged(measured: dict[str, float], target: list[float], bar: float) -> dict[
 
 
 def measure(images: np.ndarray, name: str, severity: int, seed: int) -> dict[str, float]:
-    key = jax.random.fold_in(jax.random.key(seed), severity)
     # In parts, because what is in between takes several times the memory of the images.
-    parts = np.array_split(images, max(1, images.size // PART_SIZE))
-    keys = [key, *jax.random.split(key, len(parts))[1:]]
+    size = max(1, PART_SIZE // images[0].size)
     corrupted = [
-        np.round(np.asarray(corrupt(floats(part), name, severity, key=one, quantize=True)) * 255.0)
-        for part, one in zip(parts, keys, strict=True)
+        np.asarray(corrupt(images[first : first + size], name, severity, seed, first=first))
+        for first in range(0, len(images), size)
     ]
     return change(images.astype(float), np.concatenate(corrupted).astype(float))
-
-
-def floats(images: np.ndarray) -> np.ndarray:
-    return np.asarray(images / 255, np.float32)
 
 
 def cifar_rows(data_dir: Path, seed: int) -> list[dict[str, Any]]:

@@ -21,9 +21,10 @@ import numpy as np
 import optax
 
 from gpu_contestants import Contestant, learned, rivals
+from noiseproof.corruptions import corrupt
 from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4
 from noiseproof.data.dataset import Dataset
-from noiseproof.evaluate.suites import all_severities, key_of
+from noiseproof.evaluate.suites import TEST_SEED
 from noiseproof.inner_loop import InnerState
 from noiseproof.models.resnet import resnet
 from noiseproof.models.standardized import channel_statistics, standardized
@@ -147,7 +148,12 @@ def corrupted_test(dataset: Dataset, names: tuple[str, ...], num_test: int) -> B
     """Clean test images, then every corruption at five severities, as uint8 in one array."""
     images, labels = dataset.test.images[:num_test], dataset.test.labels[:num_test]
     with ThreadPoolExecutor(12) as pool:
-        levels = list(pool.map(lambda name: all_severities(images, name, key_of(name)), names))
+        levels = list(
+            pool.map(
+                lambda name: jnp.stack([corrupt(images, name, s, TEST_SEED) for s in range(1, 6)]),
+                names,
+            )
+        )
     parts = [jnp.asarray(images)[None], *levels]
     return Batch(jnp.concatenate(parts), jnp.asarray(labels))
 

@@ -48,6 +48,10 @@ def test_nothing_is_subclassed_save_named_tuple() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 bases = [ast.unparse(base) for base in node.bases]
+                # `jax.jit` takes no tuple for a function: what is called is a frozen dataclass.
+                if "dataclass(frozen=True)" in map(ast.unparse, node.decorator_list):
+                    assert not bases, (path, node.name)
+                    continue
                 # Settings and records are structs of msgspec, which checks them as they are read.
                 assert bases in (["NamedTuple"], ["Struct"]), (path, node.name)
 

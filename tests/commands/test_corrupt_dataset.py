@@ -5,9 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from noiseproof.commands import corrupt
+import noiseproof
+from noiseproof.commands import corrupt, preview
+from noiseproof.corruptions.keys import as_key
 from noiseproof.data import load_dataset
 from noiseproof.data.corrupted import read_cifar10_c
+from noiseproof.evaluate.suites import TEST_SEED, named_corruptions
+from noiseproof.tasks.outer_losses import clean_images
 
 NAMES = ("contrast", "impulse_noise")
 
@@ -71,6 +75,23 @@ def test_images_differ_by_seed_severity_and_number(small_data_dir, tmp_path):
     assert (changed[0] != changed[1]).any()
 
 
+def test_files_calls_and_evaluations_have_the_same_images(small_data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(corrupt, "CHUNK", 8)
+    names = ("impulse_noise", "glass_blur", "jpeg_compression")
+    write(small_data_dir, tmp_path / "c", corruptions=names, limit=None, seed=TEST_SEED)
+    split = load_dataset("cifar-10", data_dir=small_data_dir).test
+    _, *sets = named_corruptions(
+        split, outer_loss=clean_images(), roles=dict.fromkeys(names, "held_out")
+    )
+    for made in sets:
+        written = read_cifar10_c(tmp_path / "c", made.corruption, made.severity).images
+        np.testing.assert_array_equal(made.batch.images, written)
+        called = noiseproof.corrupt(split.images, made.corruption, made.severity, TEST_SEED)
+        np.testing.assert_array_equal(called, written)
+        alone = preview.severities(split.images, made.corruption, 11, as_key(TEST_SEED))
+        np.testing.assert_array_equal(alone[made.severity], written[11])
+
+
 def test_by_default_grey_images_get_the_18_without_saturate(small_data_dir):
     assert len(corrupt._checked_names(None, 1)) == 18
     assert len(corrupt._checked_names(None, 3)) == 19
@@ -80,11 +101,12 @@ def test_by_default_grey_images_get_the_18_without_saturate(small_data_dir):
     ("options", "words"),
     [
         ({"corruptions": ("mist",)}, "corruption 'mist' is unknown"),
-        ({"corruptions": ("fog", "fog")}, "must be named once each, got fog, fog"),
+        ({"corruptions": ("fog", "fog")}, "must be named once each, got 'fog, fog'"),
         ({"limit": 0}, "limit must lie between 1 and 20 images, got 0"),
         ({"limit": 21}, "limit must lie between 1 and 20 images, got 21"),
+        ({"seed": 2**32}, r"a seed from 0 to 2\*\*32 - 1, got 4294967296"),
     ],
-    ids=["name", "twice", "none", "too many"],
+    ids=["name", "twice", "none", "too many", "seed"],
 )
 def test_what_is_refused_writes_nothing(small_data_dir, tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
@@ -107,7 +129,7 @@ def test_folders_in_use_or_of_other_settings_are_refused(small_data_dir, tmp_pat
         write(small_data_dir, tmp_path, resume=True)
     (tmp_path / "corrupted.json").write_text(json.dumps({"dataset": "mnist"}))
     with pytest.raises(
-        ValueError, match="has dataset mnist, not cifar-10: resume it with the same"
+        ValueError, match="has dataset 'mnist', not 'cifar-10': resume it with the same"
     ):
         write(small_data_dir, tmp_path, resume=True)
     for damaged in ("{", "3"):

@@ -13,7 +13,7 @@ def test_a_sheet_shows_the_clean_image_and_five_severities(small_data_dir, tmp_p
     reports = []
     out = preview.preview(
         dataset,
-        tmp_path / "deep" / "sheet.png",
+        tmp_path / "sheet.PNG",
         data_dir=small_data_dir,
         corruptions=("contrast", "stripe"),
         image=2,
@@ -43,11 +43,14 @@ def test_a_long_name_has_room():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"out": "sheet.npy"}, "must be a picture such as sheet.png, got sheet.npy"),
+        ({"out": "sheet.npy"}, "must be a picture such as sheet.png, got 'sheet.npy'"),
         ({"image": 20}, "image must lie between 0 and 19, got 20"),
         ({"corruptions": ("mist",)}, "corruption 'mist' is unknown"),
+        ({"corruptions": ("saturate",)}, "'saturate' needs color images, and these are grey"),
+        ({"out": "deep/sheet.png"}, r"folder of the sheet must exist, got '.*deep'"),
+        ({"seed": 2**32}, r"a seed from 0 to 2\*\*32 - 1, got 4294967296"),
     ],
-    ids=["ending", "image", "name"],
+    ids=["ending", "image", "name", "grey", "folder", "seed"],
 )
 def test_what_is_refused_writes_nothing(small_data_dir, tmp_path, options, words):
     options = {"out": "sheet.png"} | options

@@ -1,4 +1,8 @@
-"""What every named corruption promises, on grey and color images, small and oblong."""
+"""What every named corruption promises, on grey and color images, small and oblong.
+
+Compiling is most of the time here. One program for each function takes the constants of all its
+rows at all severities as an argument, and gives images and gradients.
+"""
 
 import inspect
 import json
@@ -10,23 +14,33 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noiseproof.corruptions import CORRUPTIONS, FAMILIES, corrupt
+from noiseproof.corruptions import CORRUPTIONS, FAMILIES
 from noiseproof.corruptions.severity import constants_at
 from noiseproof.corruptions.suites import GEOMETRIC, OCCLUSIONS
 
 DETERMINISTIC = {
     "gaussian_blur", "defocus_blur", "zoom_blur", "brightness", "contrast", "saturate",
-    "pixelate", "jpeg_compression", "scale", "stripe",
-    "mnist/brightness", "mnist/stripe", "mnist/canny_edges",
+    "pixelate", "jpeg_compression", "scale", "stripe", "mnist/canny_edges",
 }  # fmt: skip
 # Some of MNIST-C's are the very same rows: once is enough.
 NAMES = list({id(row): name for name, row in reversed(CORRUPTIONS.items())}.values())[::-1]
-# What depends on the function alone and not on its constants is tested once per function.
 FUNCTIONS = list({CORRUPTIONS[name].apply: name for name in reversed(NAMES)}.values())[::-1]
-OBLONG, TINY, TINY_GREY = (12, 20, 3), (8, 8, 3), (8, 8, 1)
+# These ask whether a constant is known, or how many channels there are.
+BRANCHING = [
+    "motion_blur", "glass_blur", "mnist/glass_blur", "snow", "frost", "spatter",
+    "jpeg_compression", "zoom_blur",
+]  # fmt: skip
+OBLONG, TINY_GREY = (12, 20, 3), (8, 8, 1)
+SEVERITIES = (1, 2, 3, 4, 5)
 KEY = jax.random.key(1)
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TARGETS = json.loads((BENCHMARKS / "corruption_targets.json").read_text("utf-8"))["cifar-10"]
+# What is compiled here runs once or twice.
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+}
 
 
 @cache
@@ -47,137 +61,148 @@ def pictures(shape, num=5):
     return jnp.asarray(waves[..., None] * tints, jnp.float32)
 
 
-# Compiling is most of the time here, and what is compiled runs once or twice.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+@cache
+def tables_of(name):
+    """The rows that share the function of that one, and their constants: [rows, severities]."""
+    function = CORRUPTIONS[name].apply
+    rows = [other for other in NAMES if CORRUPTIONS[other].apply is function]
+    graded = {constant for row in rows for constant, _ in CORRUPTIONS[row].tables}
+    defaults = {
+        option.name: option.default
+        for option in inspect.signature(function).parameters.values()
+        if option.name in graded and option.default is not option.empty
+    }
+    found = [[defaults | constants_at(CORRUPTIONS[row], s) for s in SEVERITIES] for row in rows]
+    bounds = {
+        constant: max(at[constant] for row in found for at in row)
+        for constant in set(found[0][0]) - graded
+    }
+    tables = {n: jnp.asarray([[at[n] for at in row] for row in found]) for n in graded}
+    # One more, for what has no constants.
+    return rows, (jnp.ones((len(rows), 5)), tables), bounds
 
 
 @cache
-def compiled(name, severity):
-    def apply(images, keys):
-        return jax.vmap(lambda image, key: CORRUPTIONS[name](image, severity, key))(images, keys)
-
-    return jax.jit(apply, compiler_options=QUICK)
-
-
-@cache
-def corrupted(name, severity=3, shape=OBLONG, seed=1):
+def results(name, seed=1):
+    """Of a function: images and gradients, each [rows, severities, images, ...]."""
+    tables = tables_of(name)[1]
     keys = jax.random.split(jax.random.key(seed), 5)
-    return compiled(name, severity)(pictures(shape), keys)
+    return jax.tree.map(np.asarray, program(name)(pictures(OBLONG), tables, keys))
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
-def test_arguments_are_image_severity_key(name):
-    assert list(inspect.signature(CORRUPTIONS[name]).parameters) == ["image", "severity", "key"]
+@cache
+def program(name):
+    row, bounds = CORRUPTIONS[name], tables_of(name)[2]
+
+    def total(image, tables, key):
+        _, constants = tables
+        result = row.apply(image, key, **constants, **bounds).clip(0.0, 1.0)
+        return result.sum(), result
+
+    def both(image, tables, key):
+        if row.differentiable:
+            return jax.grad(total, has_aux=True)(image, tables, key)[::-1]
+        return total(image, tables, key)[1], jnp.ones_like(image)
+
+    of_images = jax.vmap(both, in_axes=(0, None, 0))
+    of_severities = jax.vmap(of_images, in_axes=(None, 0, None))
+    return jax.jit(jax.vmap(of_severities, in_axes=(None, 0, None)), compiler_options=QUICK)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_keeps_shape_dtype_and_range_and_changes_the_image(name):
-    tiny_grey = [] if CORRUPTIONS[name].color_only else [(5, TINY_GREY)]
-    for severity, shape in [(3, OBLONG), *tiny_grey]:
-        images, result = pictures(shape), corrupted(name, severity, shape)
-        assert result.shape == images.shape
-        assert result.dtype == jnp.float32
-        assert jnp.isfinite(result).all()
-        assert result.min() >= 0
-        assert result.max() <= 1
-        assert jnp.abs(result - images).max() > 1 / 255
+def test_arguments_are_image_severity_key():
+    for name, corruption in CORRUPTIONS.items():
+        signature = inspect.signature(corruption)
+        assert list(signature.parameters) == ["image", "severity", "key"], name
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_row_changes_the_image_and_stays_finite_at_every_severity(name):
+    images, _ = results(name)
+    rows, _, _ = tables_of(name)
+    assert images.shape == (len(rows), 5, 5, *OBLONG)
+    assert images.dtype == np.float32
+    changes = np.abs(images - pictures(OBLONG)).max(axis=(2, 3, 4, 5))
+    for row, change, result in zip(rows, changes, images, strict=True):
+        assert np.isfinite(result).all(), row
+        assert (change > 1 / 255).all(), (row, change)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_key_alone_decides(name):
-    again = compiled(name, 3)(pictures(OBLONG), jax.random.split(KEY, 5))
-    np.testing.assert_array_equal(corrupted(name), again)
-    same = bool((corrupted(name) == corrupted(name, seed=2)).all())
-    assert same == (name in DETERMINISTIC)
+    images, other = results(name)[0], results(name, seed=2)[0]
+    assert bool((images == other).all()) == (name in DETERMINISTIC)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_batch_is_a_loop_over_its_images(name):
-    alone = jax.jit(lambda image, key: CORRUPTIONS[name](image, 3, key), compiler_options=QUICK)
-    result = alone(pictures(OBLONG)[2], jax.random.split(KEY, 5)[2])
-    np.testing.assert_allclose(corrupted(name)[2], result, atol=1e-5)
-
-
-def steps_that_grow(name):
-    """From which severities to the next the change grows: in the reference by 2 percent or more."""
-    if name in {**GEOMETRIC, **OCCLUSIONS}:
-        return np.ones(4, bool)
-    errors = np.array([row[0] for row in TARGETS[name]]) if name in TARGETS else np.ones(5)
-    return errors[1:] > 1.02 * errors[:-1]
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_traced_severities_are_the_static_ones_and_grow_where_the_reference_does(name):
-    images, keys = pictures(OBLONG), jax.random.split(KEY, 5)
-    of_all = jax.vmap(jax.vmap(CORRUPTIONS[name], in_axes=(0, None, 0)), in_axes=(None, 0, None))
-    result = jax.jit(of_all, compiler_options=QUICK)(images, jnp.arange(1, 6), keys)
-    np.testing.assert_allclose(result[2], corrupted(name), atol=1e-4)
-    changes = np.sqrt(np.mean((result - images) ** 2, axis=(1, 2, 3, 4)))
-    grows = changes[1:] > changes[:-1]
-    assert (grows | ~steps_that_grow(name)).all(), changes
-
-
-@pytest.mark.parametrize("name", ["fog", "saturate", "glass_blur"])
-def test_corrupt_is_the_function_of_that_name(name):
-    images = pictures(OBLONG)
-    np.testing.assert_allclose(corrupt(images, name, 3, key=KEY), corrupted(name), atol=1e-5)
-    mixed = corrupt(images, name, np.array([5, 3, 3, 3, 3]), key=KEY)
-    np.testing.assert_allclose(mixed[1:], corrupted(name)[1:], atol=1e-4)
-    assert jnp.abs(mixed[0] - corrupted(name)[0]).max() > 0.01
-    alone = corrupt(images[4], name, 3, key=jax.random.split(KEY, 5)[4])
-    np.testing.assert_allclose(alone, corrupted(name)[4], atol=1e-5)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_traced_constants_are_the_static_ones(name):
-    for severity in (1, 2, 3, 4, 5, 2.25):
-        static = constants_at(CORRUPTIONS[name], severity)
-        traced = jax.jit(lambda level: constants_at(CORRUPTIONS[name], level))(severity)
-        for constant, value in static.items():
-            if constant.startswith("max_"):
-                assert value <= traced[constant]
-            else:
-                assert traced[constant] == pytest.approx(value, rel=1e-6)
+def test_changes_grow_where_those_of_the_reference_do(name):
+    rows, _, _ = tables_of(name)
+    squares = np.mean((results(name)[0] - pictures(OBLONG)) ** 2, axis=(2, 3, 4, 5))
+    for row, changes in zip(rows, np.sqrt(squares), strict=True):
+        if row in {**GEOMETRIC, **OCCLUSIONS}:
+            wanted = np.ones(4, bool)
+        else:
+            # In the reference by 2 percent or more.
+            errors = np.array([cell[0] for cell in TARGETS[row]]) if row in TARGETS else np.ones(5)
+            wanted = errors[1:] > 1.02 * errors[:-1]
+        assert ((changes[1:] > changes[:-1]) | ~wanted).all(), (row, changes)
 
 
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if CORRUPTIONS[name].differentiable])
 def test_gradients_are_finite_and_flow(name):
-    image = pictures(OBLONG)[0]
-    total = jax.grad(lambda image: CORRUPTIONS[name](image, 2, KEY).sum())
-    gradient = jax.jit(total, compiler_options=QUICK)(image)
-    assert jnp.isfinite(gradient).all()
-    assert (gradient != 0).mean() > 0.5
+    _, gradients = results(name)
+    assert np.isfinite(gradients).all()
+    # At the second severity, of the first row.
+    assert (gradients[0, 1] != 0).mean() > 0.5
 
 
-def test_compiles_once_for_all_severities():
-    traces = []
-
-    @jax.jit
-    def apply(images, severity, key):
-        traces.append(1)
-        return corrupt(images, "gaussian_noise", severity, key=key)
-
-    for severity in (1, 3, 5):
-        apply(pictures((8, 8, 1)), severity, jax.random.key(severity))
-    assert len(traces) == 1
-
-
-# Their many small programs take 4 to 20 s to compile, one by one.
-MANY_PROGRAMS = {
-    "snow", "frost", "spatter", "elastic_transform", "dotted_line", "zigzag",
-    "mnist/fog", "mnist/glass_blur", "mnist/canny_edges",
-}  # fmt: skip
+@pytest.mark.parametrize("name", BRANCHING)
+def test_a_known_severity_is_a_traced_one_and_grey_images_are_changed_too(name):
+    color, grey = pictures(OBLONG)[2], pictures(TINY_GREY)[2]
+    key = jax.random.split(KEY, 5)[2]
+    for severity in (3, 5):
+        apply = jax.jit(
+            lambda image, severity=severity: CORRUPTIONS[name](image, severity, key),
+            compiler_options=QUICK,
+        )
+        row = tables_of(name)[0].index(name)
+        traced = results(name)[0][row, severity - 1, 2]
+        np.testing.assert_allclose(apply(color), traced, atol=1e-4)
+    result = apply(grey)
+    assert result.min() >= 0
+    assert result.max() <= 1
+    assert jnp.abs(result - grey).max() > 1 / 255
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.slow if n in MANY_PROGRAMS else ()) for n in FUNCTIONS],
-)
-def test_eager_is_jitted(name):
-    image = pictures(TINY if CORRUPTIONS[name].color_only else TINY_GREY)[0]
-    eager = CORRUPTIONS[name](image, 3, KEY)
-    jitted = jax.jit(lambda image: CORRUPTIONS[name](image, 3, KEY), compiler_options=QUICK)(image)
-    np.testing.assert_allclose(eager, jitted, atol=1e-5)
+def test_shape_and_dtype_are_kept_and_values_clipped():
+    for name in FUNCTIONS:
+        row = CORRUPTIONS[name]
+        image = jax.ShapeDtypeStruct(OBLONG if row.color_only else TINY_GREY, jnp.bfloat16)
+        result = jax.eval_shape(lambda image, row=row: row(image, 3, KEY), image)
+        assert (result.shape, result.dtype) == (image.shape, image.dtype), name
+    bright = CORRUPTIONS["brightness"](jnp.ones(TINY_GREY), 5, KEY)
+    np.testing.assert_array_equal(bright, 1.0)
+
+
+def test_traced_constants_are_the_static_ones():
+    traced_at = jax.jit(
+        lambda level: {name: constants_at(CORRUPTIONS[name], level) for name in NAMES},
+        compiler_options=QUICK,
+    )
+    for severity in (1, 2, 3, 4, 5, 2.25):
+        for name, traced in jax.device_get(traced_at(severity)).items():
+            for constant, value in constants_at(CORRUPTIONS[name], severity).items():
+                if constant.startswith("max_"):
+                    assert value <= traced[constant]
+                else:
+                    assert traced[constant] == pytest.approx(value, rel=1e-6)
+
+
+def test_without_a_jit_it_is_the_same():
+    image = pictures(TINY_GREY)[0]
+    for name in ("contrast", "stripe"):
+        alone = CORRUPTIONS[name](image, 3, KEY)
+        compiled = jax.jit(CORRUPTIONS[name], static_argnums=1)(image, 3, KEY)
+        np.testing.assert_allclose(alone, compiled, atol=1e-5)
 
 
 def test_families_are_disjoint_and_named():

@@ -44,15 +44,15 @@ def test_rotate_turns_to_one_of_two_sides(image):
 
 def test_shear_and_scale_are_linear_maps_about_the_center(image):
     slopes = [[[1, 0], [-np.tan(a), 1]] for a in (0.4, -0.4)]
-    result = CORRUPTIONS["shear"](image, 2, KEY)
+    result = jax.jit(CORRUPTIONS["shear"], static_argnums=1)(image, 2, KEY)
     assert one_of(result, [scipy_map(image, slope) for slope in slopes])
-    shrunk = CORRUPTIONS["scale"](image, 5, KEY)
+    shrunk = jax.jit(CORRUPTIONS["scale"], static_argnums=1)(image, 5, KEY)
     np.testing.assert_allclose(shrunk[..., 0], scipy_map(image, 2 * np.eye(2)), atol=1e-5)
 
 
 def test_translate_moves_whole_pixels_at_28_with_black_behind():
     image = jax.random.uniform(jax.random.key(0), (28, 28, 1)) + 0.1
-    moved = CORRUPTIONS["translate"](image, 3, KEY)
+    moved = jax.jit(CORRUPTIONS["translate"], static_argnums=1)(image, 3, KEY)
     candidates = [
         scipy_map(image, np.eye(2), (down, right)) for down in (-3, 3) for right in (-3, 3)
     ]
@@ -107,7 +107,7 @@ def test_random_warps_are_smooth_and_of_every_scale_up_to_the_greatest():
     """
     ramp = jnp.broadcast_to(jnp.arange(32.0)[:, None, None] + 1.0, (32, 32, 1))
     transform = geometric.random_warp(exponents=(2.0, 3.0), max_std=np.sqrt(3) / 32)
-    warped = jax.vmap(lambda key: transform(ramp, key))(jax.random.split(KEY, 200))
+    warped = jax.jit(jax.vmap(lambda key: transform(ramp, key)))(jax.random.split(KEY, 200))
     moved = np.asarray(warped - ramp)[:, 8:24, 8:24, 0]
     squares = (moved**2).mean(axis=(1, 2))
     assert abs(squares.mean() - 1.0) < 4 * np.sqrt(4.4 / 200)

@@ -15,7 +15,7 @@ KEY = jax.random.key(1)
 
 def test_stripes_of_mnist_c_invert_columns_0_to_6_and_21_to_27():
     image = jax.random.uniform(jax.random.key(0), (28, 28, 1))
-    striped = CORRUPTIONS["mnist/stripe"](image, 1, jax.random.key(0))
+    striped = jax.jit(CORRUPTIONS["mnist/stripe"], static_argnums=1)(image, 1, jax.random.key(0))
     inverted = np.isclose(striped, 1 - image, atol=1e-6).all(axis=(0, 2))
     assert np.flatnonzero(inverted).tolist() == [*range(7), *range(21, 28)]
     kept = np.isclose(striped, image, atol=1e-6).all(axis=(0, 2))
@@ -23,7 +23,9 @@ def test_stripes_of_mnist_c_invert_columns_0_to_6_and_21_to_27():
 
 
 def test_dotted_lines_come_in_pairs_of_columns_and_fade_from_their_middle():
-    line = np.asarray(CORRUPTIONS["mnist/dotted_line"](BLACK, 1, jax.random.key(3)))[..., 0]
+    line = np.asarray(
+        jax.jit(CORRUPTIONS["mnist/dotted_line"], static_argnums=1)(BLACK, 1, jax.random.key(3))
+    )[..., 0]
     lit = np.flatnonzero(line.any(axis=0))
     assert lit.tolist() == [c for c in range(27) if c // 2 % 2 == 1]
     # ln(1 - d / 2.3) reaches -1 at d = 1.45: three rows at most.

@@ -13,7 +13,7 @@ KEY = jax.random.key(0)
 
 
 def test_snow_is_white_flakes_with_their_mirror_image_on_a_lightened_picture():
-    snowy = np.asarray(CORRUPTIONS["snow"](GREY[0], 2, KEY))
+    snowy = np.asarray(corrupt(GREY, "snow", 2, KEY))[0]
     # Overcast sky alone: 0.9 · 0.4 + 0.1 · (1.5 · 0.4 + 0.5).
     base = 0.9 * 0.4 + 0.1 * 1.1
     flakes = snowy - base
@@ -24,7 +24,7 @@ def test_snow_is_white_flakes_with_their_mirror_image_on_a_lightened_picture():
 
 
 def test_snow_falls_mostly_downward():
-    snowy = np.asarray(corrupt(GREY, "snow", 1, key=KEY))[..., 0]
+    snowy = np.asarray(corrupt(GREY, "snow", 1, KEY))[..., 0]
     along, across = (np.abs(np.diff(snowy, axis=axis)).mean() for axis in (1, 2))
     assert along < across
 
@@ -33,7 +33,7 @@ def test_frost_has_the_brightness_of_its_five_styles():
     count = 4000
     black = jnp.zeros((8, 8, 3))
     keys = jax.random.split(KEY, count)
-    layers = np.asarray(jax.vmap(lambda key: frost(black, key, keep=0.0, add=1.0))(keys))
+    layers = np.asarray(jax.jit(jax.vmap(lambda key: frost(black, key, keep=0.0, add=1.0)))(keys))
     levels = layers.mean(axis=(1, 2)) * 255
     # Mean levels 130, 204, 204, 157, 115 times the factors of green (clipped at 255, which only
     # ever binds at the ends); image means spread by about 45 over styles.
@@ -46,7 +46,8 @@ def test_frost_has_the_brightness_of_its_five_styles():
 
 def test_frost_fields_have_unit_variance_and_a_falling_spectrum():
     keys = jax.random.split(KEY, 500)
-    fields = jax.vmap(lambda key: _power_law_field(jnp.float32(-1.0), 32, 32, key))(keys)
+    draw = jax.jit(jax.vmap(lambda key: _power_law_field(jnp.float32(-1.0), 32, 32, key)))
+    fields = draw(keys)
     # Pixels of one field are correlated; field means of squares are not.
     squares = np.asarray((fields**2).mean((1, 2)))
     assert abs(squares.mean() - 1) < 4 * squares.std() / np.sqrt(500)
@@ -56,7 +57,7 @@ def test_frost_fields_have_unit_variance_and_a_falling_spectrum():
 
 @pytest.mark.parametrize(("severity", "brighter"), [(2, True), (5, False)])
 def test_spatter_is_bright_water_then_dark_mud(severity, brighter):
-    wet = np.asarray(corrupt(GREY, "spatter", severity, key=KEY))
+    wet = np.asarray(corrupt(GREY, "spatter", severity, KEY))
     touched = np.abs(wet - 0.4) > 1e-4
     assert 0.01 < touched.mean() < 0.7
     assert ((wet - 0.4)[touched] > 0).all() == brighter

@@ -1,7 +1,6 @@
 """What classifiers are tested on, and what each condition is to a learned optimizer."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,15 +8,15 @@ from noiseproof.corruptions import corrupt
 from noiseproof.corruptions.families import FAMILIES, SPLITS, VALIDATION_4
 from noiseproof.corruptions.kernels.noise import gaussian_noise
 from noiseproof.evaluate.suites import (
-    all_severities,
+    TEST_SEED,
     corrupted,
     few,
-    key_of,
     named_corruptions,
     named_roles,
     noise_scales,
     scale_role,
 )
+from noiseproof.results import Role
 from noiseproof.tasks.outer_losses import (
     clean_images,
     families,
@@ -57,18 +56,24 @@ def test_corrupted_images_are_fixed_by_their_key() -> None:
     assert abs(difference.std() / 0.5 - 1) < 4 / np.sqrt(2 * 2560)
 
 
-def test_all_severities_are_those_of_the_corruption_in_256_levels() -> None:
-    images = all_severities(SPLIT.images, "contrast", key_of("contrast"))
-    assert images.dtype == jnp.uint8
-    floats = SPLIT.images / np.float32(255)
-    for level in range(5):
-        expected = corrupt(floats, "contrast", level + 1, key=jax.random.key(0), quantize=True)
-        np.testing.assert_allclose(images[level] / 255.0, expected, atol=1e-6)
+def test_named_test_images_are_those_of_corrupt() -> None:
+    roles: dict[str, Role] = {"contrast": "held_out", "impulse_noise": "kin"}
+    _, *sets = named_corruptions(SPLIT, outer_loss=clean_images(), roles=roles)
+    assert [(made.corruption, made.severity) for made in sets] == [
+        (name, severity) for name in roles for severity in range(1, 6)
+    ]
+    for made in sets:
+        expected = corrupt(SPLIT.images, made.corruption, made.severity, TEST_SEED)
+        np.testing.assert_array_equal(made.batch.images, expected)
+        assert made.batch.images.dtype == np.uint8
 
 
 def test_severities_and_images_have_draws_of_their_own() -> None:
-    grey = np.full((30, 8, 8, 1), 128, np.uint8)
-    levels = np.asarray(all_severities(grey, "gaussian_noise", key_of("gaussian_noise")))
+    grey = Batch(np.full((30, 8, 8, 1), 128, np.uint8), np.zeros(30, np.int32))
+    _, *sets = named_corruptions(
+        grey, outer_loss=clean_images(), roles={"gaussian_noise": "held_out"}
+    )
+    levels = np.stack([made.batch.images for made in sets])
     noise = (levels.astype(float) - 128).reshape(5, 30, -1)
     std = noise.std(axis=(1, 2))
     # 1,920 draws each; rounding to levels adds a variance of 1/12 and shifts the mean by a half.

@@ -2,29 +2,29 @@
 
 One `<corruption>.npy` each, uint8, all test images five times, severity 1 first, and `labels.npy`.
 Images are written as they are made, in a file that gets its name when it is whole. An image's
-randomness depends on the seed, the corruption, the severity and its own number alone, so that a
-resumed job goes on where the file ends and gives the same bytes.
+randomness depends on the seed, the corruption, the severity and its own number alone (see
+`noiseproof.corruptions.keys`), so that a resumed job goes on where the file ends and gives the
+same bytes.
 """
 
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, UInt8
+from jaxtyping import PRNGKeyArray, UInt8
 
 from noiseproof.commands.notices import tell_notices
-from noiseproof.corruptions import CORRUPTIONS, quantized
-from noiseproof.corruptions.apply import check_images, find_corruption
+from noiseproof.corruptions.apply import check_channels, corrupt, find_corruption
 from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4, for_channels
+from noiseproof.corruptions.images import as_batch
+from noiseproof.corruptions.keys import as_key
 from noiseproof.data import load_dataset
 from noiseproof.experiment.folder import claim
-from noiseproof.types import Image
+from noiseproof.files import write_whole
+from noiseproof.messages import short
 
 SETTINGS_FILE = "corrupted.json"
 """Says what a folder holds; its presence marks the folder as one of this command."""
@@ -71,13 +71,15 @@ def corrupt_dataset(
     test = read.test
     names = _checked_names(corruptions, test.images.shape[-1])
     images, labels = _limited(test.images, test.labels, limit)
-    check_images(np.asarray(images[:1] / 255, np.float32))
+    as_batch(images)
+    key = as_key(seed)
     settings = {"dataset": Path(dataset).name, "seed": seed, "images": len(images)}
     claim(out, settings, file_name=SETTINGS_FILE, resume=resume)
-    key = jax.random.key(seed)
     paths = [_write_one(images, name, out, partial(report, name), key) for name in names]
     # One byte, as the released ones have, where that is enough.
-    np.save(out / "labels.npy", np.tile(labels, 5).astype(np.min_scalar_type(labels.max())))
+    content = BytesIO()
+    np.save(content, np.tile(labels, 5).astype(np.min_scalar_type(labels.max())))
+    write_whole(out / "labels.npy", content.getvalue())
     return [*paths, out / "labels.npy"]
 
 
@@ -85,10 +87,11 @@ def _checked_names(corruptions: Sequence[str] | None, num_channels: int) -> tupl
     if corruptions is None:
         return for_channels((*STANDARD_15, *VALIDATION_4), num_channels)
     if len(set(corruptions)) != len(corruptions) or not corruptions:
-        raise ValueError(f"corruptions must be named once each, got {', '.join(corruptions)}.")
+        raise ValueError(
+            f"corruptions must be named once each, got {short(', '.join(corruptions))}."
+        )
     for name in corruptions:
-        if find_corruption(name).color_only and num_channels == 1:
-            raise ValueError(f"corruption {name!r} needs color images, and these are grey.")
+        check_channels(find_corruption(name), name, num_channels)
     return tuple(corruptions)
 
 
@@ -116,9 +119,8 @@ def _write_one(
     part = path.with_suffix(".part")
     with part.open("ab") as file:
         done = _whole_images(file, images)
-        name_key = jax.random.fold_in(key, zlib.crc32(name.encode()))
         while done < total:
-            chunk = _chunk(images, name, done, name_key)
+            chunk = _chunk(images, name, done, key)
             file.write(chunk.tobytes())
             done += len(chunk)
             report(done, total)
@@ -157,21 +159,4 @@ def _chunk(
 ) -> UInt8[np.ndarray, "chunk height width channels"]:
     severity, first = divmod(done, len(images))
     some = images[first : first + CHUNK]
-    numbers = jnp.arange(first, first + len(some))
-    severity_key = jax.random.fold_in(key, severity)
-    return np.asarray(_corrupted(jnp.asarray(some), numbers, name, severity + 1, severity_key))
-
-
-@partial(jax.jit, static_argnames=("name", "severity"))
-def _corrupted(
-    images: UInt8[Array, "chunk height width channels"],
-    numbers: Array,
-    name: str,
-    severity: int,
-    key: PRNGKeyArray,
-) -> UInt8[Array, "chunk height width channels"]:
-    def one(image: Image, number: Array) -> Array:
-        corrupted = CORRUPTIONS[name](image, severity, jax.random.fold_in(key, number))
-        return jnp.round(quantized(corrupted) * 255).astype(jnp.uint8)
-
-    return jax.vmap(one)(images / jnp.float32(255), numbers)
+    return np.asarray(corrupt(some, name, severity + 1, key, first=first))

@@ -4,17 +4,18 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import PRNGKeyArray, UInt8
 from PIL import Image as Picture
 from PIL import ImageDraw
 
 from noiseproof.commands.notices import tell_notices
 from noiseproof.corruptions import corrupt
-from noiseproof.corruptions.apply import find_corruption
+from noiseproof.corruptions.apply import check_channels, find_corruption
 from noiseproof.corruptions.families import FAMILY_OF, for_channels
+from noiseproof.corruptions.keys import as_key
 from noiseproof.data import load_dataset
+from noiseproof.messages import short
 
 CELL = 64
 """Pixels of a cell's side; images are enlarged by a whole factor to at least that."""
@@ -40,7 +41,7 @@ def preview(
 
     Args:
         dataset: A name, a file or a folder, as `load_dataset` takes it.
-        out: The picture to write; its ending says the format.
+        out: The picture to write, in a folder that exists; its ending says the format.
         data_dir: The folder with the files of the data sets.
         corruptions: Names; by default all that have a family.
         image: The number of the test image.
@@ -48,10 +49,14 @@ def preview(
         report: Told of `(corruption, rows done, rows in all)`.
 
     Raises:
-        ValueError: A name, the number or the ending is wrong; nothing is written then.
+        ValueError: A name, the number, the seed, the ending or the folder is wrong; nothing is
+            written then.
     """
-    if out.suffix not in Picture.registered_extensions():
-        raise ValueError(f"The sheet must be a picture such as sheet.png, got {out.name}.")
+    if Picture.registered_extensions().get(out.suffix.lower()) not in Picture.SAVE:
+        raise ValueError(f"The sheet must be a picture such as sheet.png, got {short(out.name)}.")
+    if not out.parent.is_dir():
+        raise ValueError(f"The folder of the sheet must exist, got {short(str(out.parent))}.")
+    key = as_key(seed)
     read = load_dataset(dataset, data_dir=data_dir)
     tell_notices(read)
     images = read.test.images
@@ -59,24 +64,25 @@ def preview(
         raise ValueError(f"image must lie between 0 and {len(images) - 1}, got {image}.")
     names = tuple(corruptions or for_channels(tuple(FAMILY_OF), images.shape[-1]))
     for name in names:
-        find_corruption(name)
+        check_channels(find_corruption(name), name, images.shape[-1])
     rows = []
     for name in names:
-        rows.append(severities(images[image], name, seed=seed))
+        rows.append(severities(images, name, image, key))
         report(name, len(rows), len(names))
-    out.parent.mkdir(parents=True, exist_ok=True)
     draw_sheet(names, rows).save(out, optimize=True)
     return out
 
 
 def severities(
-    image: UInt8[np.ndarray, "height width channels"], name: str, *, seed: int
+    images: UInt8[np.ndarray, "batch height width channels"],
+    name: str,
+    image: int,
+    key: PRNGKeyArray,
 ) -> UInt8[np.ndarray, "6 height width channels"]:
-    """The clean image and the image at severities 1 to 5, all under the same key."""
-    clean = np.asarray(image / 255, np.float32)
-    key = jax.random.key(seed)
-    corrupted = [np.asarray(corrupt(clean, name, s, key=key, quantize=True)) for s in range(1, 6)]
-    return np.round(np.stack([clean, *corrupted]) * 255).astype(np.uint8)
+    """Image number `image`, clean and at severities 1 to 5: those of `noiseproof corrupt`."""
+    clean = images[image : image + 1]
+    corrupted = [corrupt(clean, name, severity, key, first=image) for severity in range(1, 6)]
+    return np.concatenate([clean, *map(np.asarray, corrupted)])
 
 
 def draw_sheet(

@@ -8,105 +8,119 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
+from noiseproof.corruptions.images import as_batch
+from noiseproof.corruptions.keys import as_key, image_key
 from noiseproof.corruptions.numerics.levels import quantized
-from noiseproof.corruptions.severity import NamedCorruption, static_severity
+from noiseproof.corruptions.severity import NUM_SEVERITIES, NamedCorruption
 from noiseproof.corruptions.suites import CORRUPTIONS
-from noiseproof.types import Image
-
-MIN_SIDE = 8
+from noiseproof.messages import short
+from noiseproof.types import Image, Severity
 
 
 def corrupt(
-    images: Shaped[Array | np.ndarray, "..."],
+    images: Any,
     name: str,
     severity: Any,
+    key: PRNGKeyArray | int | np.integer,
     *,
-    key: PRNGKeyArray,
+    first: int | Int[Array, ""] = 0,
     quantize: bool = False,
-) -> Float[Array, "..."]:
+) -> Shaped[Array, "..."]:
     """Corrupts one image, or a batch in which every image draws its own randomness.
 
+    `noiseproof corrupt` and the evaluation make their images by this function, so that all three
+    give the same ones: `noiseproof.corruptions.keys` says what an image's randomness depends on.
+
     Args:
-        images: An image `[height width channels]` or a batch of them, float in [0, 1], 1 or 3
-            channels, sides of at least 8.
+        images: One image or a batch, 1 or 3 channels last or grey without that axis, sides of at
+            least 8: an array of uint8 or of floats in [0, 1], a picture of Pillow, or a list.
         name: A key of `CORRUPTIONS`.
-        severity: 1 to 5, also in between, also traced; or one for each image of a batch.
-        key: Image i of a batch is corrupted under `jax.random.split(key, batch)[i]`.
-        quantize: Truncate to the 256 levels of an 8-bit file, as the released arrays are.
+        severity: 1 to 5, also in between, also traced; or one for each image of a batch. A traced
+            one outside 1 to 5, which can raise nothing, acts like the nearest end.
+        key: A JAX key, or a seed from 0 to 2**32 - 1.
+        first: The number of the first image, where the images are part of a data set.
+        quantize: Truncate floats to the 256 levels of an 8-bit file, as released arrays are.
+
+    Returns:
+        Images of the shape and type that came; uint8 ones are corrupted in their 256 levels.
 
     Raises:
         ValueError: The name is unknown (close ones are offered), a severity is outside 1 to 5, or
             the images have a wrong type, shape or range. Traced values cannot be checked.
     """
-    find_corruption(name)
-    check_images(images)
-    if isinstance(severity, Tracer) or np.ndim(severity) > 0:
-        check_severities(severity, images)
-        return _corrupt_traced(jnp.asarray(images), jnp.asarray(severity), name, quantize, key)
-    return _corrupt_static(jnp.asarray(images), static_severity(severity), name, quantize, key)
+    corruption = find_corruption(name)
+    batch, shape = as_batch(images)
+    check_channels(corruption, name, batch.shape[-1])
+    levels = _severities(severity, len(batch))
+    corrupted = _corrupt(
+        jnp.asarray(batch), levels, jnp.asarray(first), name, quantize, as_key(key)
+    )
+    return corrupted.reshape(shape)
 
 
-def find_corruption(name: str) -> NamedCorruption:
+def find_corruption(name: Any) -> NamedCorruption:
     """The corruption of that name.
 
     Raises:
         ValueError: There is none; close names are offered.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"corruption must be a name such as 'fog', got {short(name)}.")
     if name in CORRUPTIONS:
         return CORRUPTIONS[name]
-    close = difflib.get_close_matches(name, CORRUPTIONS, n=3)
-    hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(CORRUPTIONS)}."
-    raise ValueError(f"corruption {name!r} is unknown; {hint}")
+    plain = "_".join(name.lower().replace("-", " ").split())
+    within = [known for known in CORRUPTIONS if len(plain) > 2 and plain in known]
+    close = [*within, *difflib.get_close_matches(plain, CORRUPTIONS, n=3)][:3]
+    names = ", ".join(dict.fromkeys(close))
+    known = ", ".join(known for known in CORRUPTIONS if "/" not in known)
+    hint = f"did you mean {names}?" if close else f"known: {known}."
+    raise ValueError(f"corruption {short(name)} is unknown; {hint}")
 
 
-def check_images(images: Shaped[Array | np.ndarray, "..."]) -> None:
-    """Raises a ValueError unless these are one or many float images in [0, 1]."""
-    if images.ndim not in (3, 4) or images.shape[-1] not in (1, 3):
+def check_channels(corruption: NamedCorruption, name: str, num_channels: int) -> None:
+    """Raises a ValueError where a corruption of that name has no meaning on such images."""
+    if corruption.color_only and num_channels == 1:
+        raise ValueError(f"corruption {name!r} needs color images, and these are grey.")
+
+
+def _severities(severity: Any, num_images: int) -> Float[Array, "..."]:
+    """One severity, or one for each image, checked where they are known."""
+    levels = severity if isinstance(severity, Array) else np.asarray(severity)
+    if not any(jnp.issubdtype(levels.dtype, kind) for kind in (jnp.integer, jnp.floating)):
         raise ValueError(
-            "images must have the shape [height width channels] or [batch height width channels] "
-            f"with 1 or 3 channels, got {tuple(images.shape)}."
+            f"severity must be a number from 1 to 5, or one for each image, got {short(severity)}."
         )
-    if min(images.shape[-3:-1]) < MIN_SIDE:
-        raise ValueError(f"images must be at least 8 pixels wide and high, got {images.shape}.")
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"images must be floats in [0, 1], got {images.dtype}; divide by 255.")
-    if isinstance(images, Tracer) or images.size == 0:
-        return
-    # NumPy's, because JAX's would be traced where known images meet a `jit` around this.
-    values = np.asarray(images)
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"images must lie in [0, 1], got values from {low} to {high}.")
-
-
-def check_severities(severity: Any, images: Shaped[Array | np.ndarray, "..."]) -> None:
-    """Raises a ValueError unless there is one severity in 1 to 5, or one for each image."""
-    if np.ndim(severity) and np.shape(severity) != images.shape[:-3]:
+    if levels.shape not in ((), (num_images,)):
         raise ValueError(
-            f"severities must be one or one for each of {images.shape[:-3]} images, "
-            f"got shape {np.shape(severity)}."
+            f"severities must be one or one for each of {num_images} images, got shape "
+            f"{levels.shape}."
         )
-    if not isinstance(severity, Tracer):
-        for level in np.ravel(severity).tolist():
-            static_severity(level)
+    if not isinstance(levels, Tracer):
+        for level in np.ravel(levels).tolist():
+            if not 1 <= level <= NUM_SEVERITIES:
+                raise ValueError(f"severity must lie between 1 and 5, got {level}.")
+    return jnp.asarray(levels, jnp.float32)
 
 
-def _corrupt_all(
-    images: Float[Array, "..."], severity: Any, name: str, quantize: bool, key: PRNGKeyArray
-) -> Float[Array, "..."]:
-    def one(image: Image, level: Any, key: PRNGKeyArray) -> Image:
-        corrupted = CORRUPTIONS[name](image, level, key)
-        return quantized(corrupted) if quantize else corrupted
+@partial(jax.jit, static_argnames=("name", "quantize"))
+def _corrupt(
+    images: Shaped[Array, "batch height width channels"],
+    severity: Float[Array, "..."],
+    first: Int[Array, ""],
+    name: str,
+    quantize: bool,
+    key: PRNGKeyArray,
+) -> Shaped[Array, "batch height width channels"]:
+    """The one program of a name and a shape: severities are traced, so that it serves them all."""
+    is_uint8 = images.dtype == jnp.uint8
 
-    if images.ndim == 3:
-        return one(images, severity, key)
-    keys = jax.random.split(key, len(images))
-    if jnp.ndim(severity) == 0:
-        return jax.vmap(lambda image, key: one(image, severity, key))(images, keys)
-    return jax.vmap(one)(images, severity, keys)
+    def one(image: Image, level: Severity, index: Int[Array, ""]) -> Image:
+        corrupted = CORRUPTIONS[name](image, level, image_key(name, level, index, key))
+        return quantized(corrupted) if quantize or is_uint8 else corrupted
 
-
-_corrupt_static = partial(jax.jit, static_argnames=("severity", "name", "quantize"))(_corrupt_all)
-_corrupt_traced = partial(jax.jit, static_argnames=("name", "quantize"))(_corrupt_all)
+    floats = images / jnp.float32(255) if is_uint8 else images
+    one_each = jax.vmap(one, in_axes=(0, 0 if severity.ndim else None, 0))
+    corrupted = one_each(floats, severity, first + jnp.arange(len(images)))
+    return jnp.round(corrupted * 255).astype(jnp.uint8) if is_uint8 else corrupted

@@ -8,7 +8,8 @@ for meta-training; those of integer type (a number of passes, a quality) are rou
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,10 +24,12 @@ Table: TypeAlias = tuple[float, ...]
 """A constant at the severities 1 to 5; all of type int where only whole numbers make sense."""
 
 
-class NamedCorruption(NamedTuple):
+@dataclass(frozen=True)
+class NamedCorruption:
     """A corruption with five severities: called as `(image, severity, key) -> image` in [0, 1].
 
-    A traced severity outside 1 to 5 can raise nothing and acts like the nearest end.
+    A traced severity outside 1 to 5 can raise nothing and acts like the nearest end. This is no
+    NamedTuple, because `jax.jit` takes no tuple for a function.
 
     Attributes:
         apply: `(image, key, **constants) -> image`, for constants of one's own; not clipped.

@@ -5,25 +5,24 @@ sees the same. What a condition is to the learned optimizer, its role, follows f
 loss has seen: a corruption of a family with something seen is kin and not held out.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import PRNGKeyArray
 
+from noiseproof.corruptions.apply import corrupt
 from noiseproof.corruptions.families import FAMILY_OF, for_channels
 from noiseproof.corruptions.kernels.noise import gaussian_noise
-from noiseproof.corruptions.numerics.levels import quantized
+from noiseproof.corruptions.keys import name_key
 from noiseproof.corruptions.severity import NUM_SEVERITIES
 from noiseproof.corruptions.suites import CORRUPTIONS
 from noiseproof.results import Role
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.tasks.outer_losses import OuterLoss
-from noiseproof.types import Batch, Image, ImageTransform
+from noiseproof.types import Batch, ImageTransform
 
 TEST_SEED = 0
 """Seed of the corrupted test images: the same for every run of an experiment."""
@@ -100,14 +99,14 @@ def named_corruptions(
     for part in outer_loss.components:
         if part.name not in (*CORRUPTIONS, "clean"):
             family = "noise" if "noise" in part.name else "geometric"
-            images = corrupted(split, part.transform, key_of(part.name))
+            key = name_key(part.name, jax.random.key(TEST_SEED))
+            images = corrupted(split, part.transform, key)
             sets.append(TestSet(part.name, family, None, None, "meta_train", images))
     for name, role in roles.items():
-        levels = np.asarray(all_severities(split.images, name, key_of(name)))
-        sets += [
-            TestSet(name, FAMILY_OF[name], level + 1, None, role, Batch(images, split.labels))
-            for level, images in enumerate(levels)
-        ]
+        for severity in range(1, NUM_SEVERITIES + 1):
+            images = np.asarray(corrupt(split.images, name, severity, TEST_SEED))
+            batch = Batch(images, split.labels)
+            sets.append(TestSet(name, FAMILY_OF[name], severity, None, role, batch))
     return sets
 
 
@@ -136,28 +135,3 @@ def named_roles(
         return "kin" if FAMILY_OF[name] in outer_loss.families else "held_out"
 
     return {name: role(name) for name in for_channels(tuple(FAMILY_OF), num_channels)}
-
-
-def key_of(name: str) -> PRNGKeyArray:
-    """The key of a corruption's test images, which the list of all others does not change."""
-    return jax.random.fold_in(jax.random.key(TEST_SEED), zlib.crc32(name.encode()) >> 1)
-
-
-@partial(jax.jit, static_argnames="name")
-def all_severities(
-    images: UInt8[Array | np.ndarray, "batch height width channels"], name: str, key: PRNGKeyArray
-) -> UInt8[Array, "severities batch height width channels"]:
-    """The images under a named corruption at the severities 1 to 5, in the levels of a file."""
-
-    floats = to_float(jnp.asarray(images))
-
-    def one(image: Image, severity: Float[Array, ""], key: PRNGKeyArray) -> UInt8[Array, "..."]:
-        levels = 255 * quantized(CORRUPTIONS[name](image, severity, key))
-        return jnp.round(levels).astype(jnp.uint8)
-
-    def at(severity: Float[Array, ""]) -> UInt8[Array, "..."]:
-        level_key = jax.random.fold_in(key, severity.astype(jnp.int32))
-        keys = jax.random.split(level_key, len(images))
-        return jax.vmap(one, in_axes=(0, None, 0))(floats, severity, keys)
-
-    return jax.lax.map(at, jnp.arange(1.0, NUM_SEVERITIES + 1))

@@ -23,6 +23,9 @@ from noiseproof.types import Constant, Image
 MAX_SIGMA = 1.5
 """Static bound of the sigma of `blur_glass`, in pixels: the largest of all tables."""
 
+MAX_PASSES = 3
+"""Static bound of the passes of `swap_glass`: the largest of all tables."""
+
 NUM_DOUBLINGS = 6
 """Chains of 2^6 pixels are followed to their end; each link has a chance below one half."""
 
@@ -72,7 +75,7 @@ def swap_glass(
         key: Draws the neighbors and whether to swap.
         sigma: Of both blurs, in pixels.
         delta: How far a neighbor is at most, in pixels.
-        passes: Times that all pixels are visited.
+        passes: Times that all pixels are visited, at most `MAX_PASSES` where it is traced.
         max_sigma: Upper bound of `sigma`, static.
     """
     height, width, channels = image.shape
@@ -80,9 +83,11 @@ def swap_glass(
 
     def one_pass(number: Int[Array, ""], pixels: Array) -> Array:
         offset, swaps = _offsets(height, width, delta, jax.random.fold_in(key, number))
-        return _visit(pixels, offset, swaps)
+        return _visit(pixels, offset, swaps & (number < passes))
 
-    pixels = lax.fori_loop(0, passes, one_pass, soft.reshape(-1, channels))
+    # Not as many as a traced number says: such a loop has no gradient.
+    most = passes if isinstance(passes, int) else MAX_PASSES
+    pixels = lax.fori_loop(0, most, one_pass, soft.reshape(-1, channels))
     return gaussian_blur(pixels.reshape(image.shape), sigma, max_sigma=max_sigma)
 
 

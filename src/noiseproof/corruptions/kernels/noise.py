@@ -7,7 +7,6 @@ arXiv 1903.12261), and Gaussian noise of a free spectrum. Random numbers come fr
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import PRNGKeyArray
 
 from noiseproof.corruptions.numerics import sampling
@@ -39,16 +38,6 @@ def add_speckle_noise(image: Image, key: PRNGKeyArray, *, std: Constant) -> Imag
     return image + image * std * sampling.normal(image.shape, key)
 
 
-def add_spectral_noise(
-    image: Image, key: PRNGKeyArray, *, exponent: Constant, std: Constant, per_channel: bool
-) -> Image:
-    """Adds a Gaussian field of standard deviation `std` and spectrum frequency^-`exponent`."""
-    height, width, channels = image.shape
-    keys = jax.random.split(key, channels if per_channel else 1)
-    fields = [spectral_field(exponent, height, width, one) for one in keys]
-    return image + std * jnp.stack(fields, axis=-1)
-
-
 def gaussian_noise(*, std: float, clip: bool = True) -> ImageTransform:
     """Gaussian noise of a free strength.
 
@@ -59,34 +48,11 @@ def gaussian_noise(*, std: float, clip: bool = True) -> ImageTransform:
     Raises:
         ValueError: `std` is negative.
     """
-    _check_std(std)
+    if not std >= 0:
+        raise ValueError(f"std must not be negative, got {std}.")
 
     def transform(image: Image, key: PRNGKeyArray) -> Image:
         noisy = add_gaussian_noise(image, key, std=std)
-        return noisy.clip(0.0, 1.0) if clip else noisy
-
-    return transform
-
-
-def spectral_noise(
-    *, exponent: Constant, std: Constant, per_channel: bool = True, clip: bool = True
-) -> ImageTransform:
-    """Gaussian noise whose amplitude spectrum is frequency^-exponent, frequency not below half
-    the lowest: white noise at 0, cloud-like shading at 2, mostly a shift of brightness at 3.
-
-    Args:
-        exponent: Of the amplitude, not the power; may be traced, for a random spectrum.
-        std: Standard deviation of a pixel over draws, in units of the pixel range; may be traced.
-        per_channel: Whether each channel has a field of its own, or all share one.
-        clip: Whether the result is clipped to [0, 1].
-
-    Raises:
-        ValueError: `std` is negative.
-    """
-    _check_std(std)
-
-    def transform(image: Image, key: PRNGKeyArray) -> Image:
-        noisy = add_spectral_noise(image, key, exponent=exponent, std=std, per_channel=per_channel)
         return noisy.clip(0.0, 1.0) if clip else noisy
 
     return transform
@@ -97,12 +63,14 @@ def random_spectral_noise(
 ) -> ImageTransform:
     """Gaussian noise of a random spectrum and scale: every image draws both, evenly.
 
-    Color channels draw, evenly too, how much of one field they share: from colored noise to
-    shifts of brightness.
+    The amplitude spectrum is frequency^-exponent, frequency not below half the lowest: white noise
+    at 0, cloud-like shading at 2, mostly a shift of brightness at 3. Color channels draw, evenly
+    too, how much of one field they share: from colored noise to shifts of brightness.
 
     Args:
-        exponents: Least and greatest exponent of the amplitude, as in `spectral_noise`.
-        stds: Least and greatest standard deviation, in units of the pixel range.
+        exponents: Least and greatest exponent of the amplitude, not the power.
+        stds: Least and greatest standard deviation of a pixel over draws, in units of the pixel
+            range.
         clip: Whether the result is clipped to [0, 1].
 
     Raises:
@@ -125,8 +93,3 @@ def random_spectral_noise(
         return noisy.clip(0.0, 1.0) if clip else noisy
 
     return transform
-
-
-def _check_std(std: Constant) -> None:
-    if not isinstance(std, Tracer) and not std >= 0:
-        raise ValueError(f"std must not be negative, got {std}.")
