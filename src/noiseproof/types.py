@@ -65,13 +65,11 @@ class Model(NamedTuple):
         apply: `(params, images [batch height width channels]) -> logits [batch classes]`.
         apply_dropout: `(params, images, rate, key) -> logits`, with each hidden unit left out by a
             chance of `rate`; None where a classifier has no such thing.
-        in_turn: Whether many are trained faster one after another than stacked, on this machine.
     """
 
     init: Callable[[PRNGKeyArray], Params]
     apply: Callable[[Params, Float[Array, "batch height width channels"]], Any]
     apply_dropout: Callable[[Params, Any, Any, PRNGKeyArray], Any] | None = None
-    in_turn: bool = False
 
 
 class Regularization(NamedTuple):
@@ -98,7 +96,6 @@ class Task(NamedTuple):
             steps, for example a pool of freshly corrupted images; called once an outer step.
         regularized_loss: `(params, data, regularization, key) -> scalar`, `loss` on the same batch
             under a recipe's `Regularization`; None where a task has no such thing.
-        in_turn: Whether many runs are faster one after another than stacked, on this machine.
     """
 
     init: Callable[[PRNGKeyArray], Params]
@@ -106,7 +103,6 @@ class Task(NamedTuple):
     meta_loss: Callable[[Params, Any, PRNGKeyArray], Scalar]
     refresh: Callable[[Any, PRNGKeyArray], Any]
     regularized_loss: Callable[[Params, Any, Regularization, PRNGKeyArray], Scalar] | None = None
-    in_turn: bool = False
 
 
 class TensorRole(NamedTuple):

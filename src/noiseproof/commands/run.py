@@ -9,7 +9,6 @@ from types import FrameType
 
 from rich.console import Console
 
-from noiseproof.commands.plan import check_memory
 from noiseproof.commands.progress import on_console
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.running import run_experiment
@@ -36,7 +35,6 @@ def run(
         SystemExit: With 130 after Ctrl-C, 143 after SIGTERM, when a checkpoint is written.
     """
     experiment = build_experiment(settings, data_dir)
-    check_memory(experiment)
     with stop_on_signals() as should_stop, on_console(console, should_stop) as progress:
         return run_experiment(
             experiment,
