@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
+from noiseproof.metatrain.compiling import known
 
 from noiseproof.checkpoint import save_theta
 from noiseproof.data.dataset import Dataset
 from noiseproof.metatrain import Objective, flattened, nres
-from noiseproof.metatrain.compiling import known
 from noiseproof.metatrain.run_lengths import log_uniform
 from noiseproof.optimizers import universal
 from noiseproof.optimizers.layout import layout_of
