@@ -25,6 +25,15 @@ for option, value in CACHE.items():
     jax.config.update(option, value)
     os.environ[option.upper()] = str(value)  # for the processes that tests start
 
+# Nothing is timed in a test, and unoptimized programs compile in a third of the time. XLA reads the
+# flags when it first compiles.
+FAST_COMPILING = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+)
+os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *FAST_COMPILING])
+
 TINY = {
     "inner.num_steps": 20,
     "window.loss_interval": 5,

@@ -6,7 +6,6 @@ small run are laid over those of the line, whose own are checked by themselves. 
 tests, since each compiles programs of its own.
 """
 
-import dataclasses
 import re
 import runpy
 import shlex
@@ -14,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import typing
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -22,7 +22,9 @@ import numpy as np
 import pytest
 import typer
 
-from noiseproof import cli, configs
+from noiseproof import cli
+from noiseproof.experiment.reading import default_settings, load_preset, members
+from noiseproof.experiment.settings import Settings, as_dict
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -98,9 +100,9 @@ def test_the_words_of_a_command_are_known(words: list[str]) -> None:
     command = group.commands[words[1]]
     given = command.make_context(words[1], words[2:]).params
     if "preset" in given:
-        assert configs.load_preset(given["preset"], given["settings"])
+        assert load_preset(given["preset"], given["settings"])
     else:
-        assert configs.default_config(given.get("settings", []))
+        assert default_settings(given.get("settings", []))
 
 
 @pytest.mark.filterwarnings("ignore:.* is not the official file")
@@ -192,10 +194,14 @@ def test_every_command_has_a_section_and_a_line() -> None:
 
 def test_every_setting_is_named_in_its_section() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", USAGE.read_text("utf-8"), re.M))
-    for section in dataclasses.fields(configs.Config):
-        if dataclasses.is_dataclass(section.default):
-            keys = {field.name for field in dataclasses.fields(section.default)}
-            assert keys <= set(re.findall(r"`(\w+)`", rows[section.name])), section.name
+    hints = typing.get_type_hints(Settings)
+    for section, default in as_dict(Settings()).items():
+        kinds = list(members(hints[section]))
+        keys = {key for kind in kinds for key in ("kind", *kind.__struct_fields__)}
+        keys |= {kind.__struct_config__.tag for kind in kinds}
+        if isinstance(default, dict):
+            keys |= set(default)
+            assert keys <= set(re.findall(r"`(\w+)`", rows[section])), section
 
 
 def test_every_file_of_a_run_is_named(tiny_run: Path) -> None:
