@@ -23,7 +23,7 @@ from noiseproof.metatrain.compiling import known
 
 from noiseproof.checkpoint import save_theta
 from noiseproof.data.dataset import Dataset
-from noiseproof.metatrain import Objective, flattened, nres
+from noiseproof.metatrain import Objective, Window, flattened, nres
 from noiseproof.metatrain.run_lengths import log_uniform
 from noiseproof.optimizers import universal
 from noiseproof.optimizers.layout import layout_of
@@ -89,7 +89,7 @@ def make_program(
     key: jax.Array,
 ) -> Program:
     """Builds a task, starts its runs and compiles its estimate."""
-    built = build(spec, dataset, loss.components, pool_size=settings.pool_size)
+    built = build(spec, dataset, loss, pool_size=settings.pool_size)
     shape = tuple(built.data.inner.images.shape[1:])
     layout = layout_of(jax.eval_shape(built.model.init, jax.random.key(0)), shape)
     objective = Objective(
@@ -97,9 +97,7 @@ def make_program(
         learned=universal(),
         layout=layout,
         num_steps=spec.longest,
-        loss_interval=10,
-        last_share=0.2,
-        max_loss=1.5 * math.log(spec.num_classes),
+        window=Window(10, 0.2, 1.5 * math.log(spec.num_classes)),
         run_length=log_uniform(num_steps=spec.longest, shortest=spec.shortest),
     )
     estimator = nres(

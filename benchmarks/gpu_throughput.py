@@ -15,13 +15,14 @@ import numpy as np
 import optax
 
 from noiseproof import inner_loop
-from noiseproof.metatrain import Objective, flattened, nres
+from noiseproof.metatrain import Objective, Window, flattened, nres
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.rivals import RIVALS
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
+from noiseproof.tasks.outer_losses import mixture
 from noiseproof.types import Batch, Model, Recipe, Task
 
 TRUNCATION = 50
@@ -78,7 +79,7 @@ def task_of(name: str) -> tuple[Task, Any, TaskData]:
     build, shape, batch_size = PROBLEMS[name]
     model = build(image_shape=shape, num_classes=10)
     task = image_classification(
-        model, batch_size=batch_size, outer_batch_size=64, components=[Component(1.0, clean)]
+        model, batch_size=batch_size, outer_batch_size=64, outer_loss=mixture(Component(1.0, clean))
     )
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (10_000, *shape), dtype=np.uint8)
@@ -92,9 +93,7 @@ def estimate_of(name: str, rule: str, num_pairs: int) -> tuple[Callable[[], Any]
     """A compiled estimate by NRES that goes on and on, and its inner steps."""
     task, layout, data = task_of(name)
     learned = LEARNED_OPTIMIZERS[rule]()
-    objective = flattened(
-        Objective(task, learned, layout, NUM_STEPS, loss_interval=10, last_share=0.2)
-    )[0]
+    objective = flattened(Objective(task, learned, layout, NUM_STEPS, window=Window(10, 0.2)))[0]
     estimator = nres(objective, truncation=TRUNCATION, num_pairs=num_pairs, std=0.05)
     theta, key = objective.learned.init(jax.random.key(0)), jax.random.key(2)
     state = [jax.jit(estimator.init)(theta, data, key)]

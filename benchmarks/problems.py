@@ -18,6 +18,7 @@ from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
+from noiseproof.tasks.outer_losses import mixture
 from noiseproof.types import Batch, Model
 
 NUM_IMAGES = 50_000
@@ -58,7 +59,7 @@ def build_objective(problem: Problem, rule: str) -> Objective:
         model,
         batch_size=problem.batch_size,
         outer_batch_size=problem.batch_size,
-        components=[Component(1.0, clean)],
+        outer_loss=mixture(Component(1.0, clean)),
     )
     params = jax.eval_shape(model.init, jax.random.key(0))
     objective = Objective(

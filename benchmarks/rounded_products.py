@@ -30,6 +30,7 @@ from noiseproof.models import mlp
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component
+from noiseproof.tasks.outer_losses import mixture
 from noiseproof.types import Model, Params, Recipe, Task
 from noiseproof.zoo import load_learned
 from windows import report
@@ -84,7 +85,7 @@ def build_task(bits: int) -> Task:
         rounded_mlp(bits),
         batch_size=32,
         outer_batch_size=256,
-        components=[Component(1.0, noisy)],
+        outer_loss=mixture(Component(1.0, noisy)),
     )
 
 

@@ -1,5 +1,7 @@
 """Learned optimizers that train image classifiers to withstand corruptions they never saw.
 
+    import noiseproof as npf
+
 The names in `PLACES` are loaded when they are first used, so that the command line answers at
 once and records can be read where there is no JAX.
 """
@@ -8,24 +10,137 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from noiseproof.corruptions import CORRUPTIONS, corrupt
+    from noiseproof.corruptions import CORRUPTIONS, FAMILIES, corrupt
+    from noiseproof.data import load_dataset
+    from noiseproof.experiment.build import build_experiment
+    from noiseproof.experiment.python import compare, meta_train, objective
+    from noiseproof.experiment.reading import load_preset
+    from noiseproof.experiment.running import run_experiment
+    from noiseproof.metatrain.builders import (
+        es,
+        full_backprop,
+        inverse_variance_mixture,
+        nres,
+        pes,
+        truncated_backprop,
+        truncated_es,
+    )
+    from noiseproof.models import MODELS
+    from noiseproof.optimizers import (
+        LEARNED_OPTIMIZERS,
+        adafac_mlp,
+        nominal_mlp,
+        structured,
+        universal,
+    )
     from noiseproof.optimizers.layout import layout_of
+    from noiseproof.rivals import RIVALS
+    from noiseproof.tasks.image_classification import image_classification
+    from noiseproof.tasks.mixtures import Component
+    from noiseproof.tasks.outer_losses import (
+        clean_images,
+        families,
+        gaussian,
+        mixture,
+        named_corruptions,
+        spectral_noise,
+    )
+    from noiseproof.types import LearnedOptimizer, Model, Recipe, Task, TensorRole
     from noiseproof.zoo import card, load
 
 __version__ = "0.1.0"
 
-__all__ = ["CORRUPTIONS", "__version__", "card", "corrupt", "layout_of", "load"]
-
 PLACES = {
-    "CORRUPTIONS": "noiseproof.corruptions",
-    "card": "noiseproof.zoo",
-    "corrupt": "noiseproof.corruptions",
-    "layout_of": "noiseproof.optimizers.layout",
-    "load": "noiseproof.zoo",
+    **dict.fromkeys(["CORRUPTIONS", "FAMILIES", "corrupt"], "corruptions"),
+    "load_dataset": "data",
+    **dict.fromkeys(["compare", "meta_train", "objective"], "experiment.python"),
+    "build_experiment": "experiment.build",
+    "load_preset": "experiment.reading",
+    "run_experiment": "experiment.running",
+    **dict.fromkeys(["es", "truncated_es", "pes", "nres"], "metatrain.builders"),
+    **dict.fromkeys(
+        ["full_backprop", "truncated_backprop", "inverse_variance_mixture"], "metatrain.builders"
+    ),
+    "MODELS": "models",
+    **dict.fromkeys(
+        ["LEARNED_OPTIMIZERS", "adafac_mlp", "nominal_mlp", "structured", "universal"],
+        "optimizers",
+    ),
+    "layout_of": "optimizers.layout",
+    "RIVALS": "rivals",
+    "image_classification": "tasks.image_classification",
+    "Component": "tasks.mixtures",
+    **dict.fromkeys(
+        [
+            "clean_images",
+            "families",
+            "gaussian",
+            "mixture",
+            "named_corruptions",
+            "spectral_noise",
+        ],
+        "tasks.outer_losses",
+    ),
+    **dict.fromkeys(["LearnedOptimizer", "Model", "Recipe", "Task", "TensorRole"], "types"),
+    **dict.fromkeys(["card", "load"], "zoo"),
 }
+"""The public names, and the module of this package that each is in."""
+
+__all__ = [
+    "CORRUPTIONS",
+    "FAMILIES",
+    "LEARNED_OPTIMIZERS",
+    "MODELS",
+    "RIVALS",
+    "Component",
+    "LearnedOptimizer",
+    "Model",
+    "Recipe",
+    "Task",
+    "TensorRole",
+    "__version__",
+    "adafac_mlp",
+    "build_experiment",
+    "card",
+    "clean_images",
+    "compare",
+    "corrupt",
+    "es",
+    "families",
+    "full_backprop",
+    "gaussian",
+    "image_classification",
+    "inverse_variance_mixture",
+    "layout_of",
+    "load",
+    "load_dataset",
+    "load_preset",
+    "meta_train",
+    "mixture",
+    "named_corruptions",
+    "nominal_mlp",
+    "nres",
+    "objective",
+    "pes",
+    "run_experiment",
+    "spectral_noise",
+    "structured",
+    "truncated_backprop",
+    "truncated_es",
+    "universal",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in PLACES:
         raise AttributeError(f"noiseproof has no {name}; it has {', '.join(__all__)}.")
-    return getattr(importlib.import_module(PLACES[name]), name)
+    try:
+        return getattr(importlib.import_module(f"noiseproof.{PLACES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from noiseproof.extras import missing
+
+        raise ImportError(missing(error, f"noiseproof.{name}")) from error
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

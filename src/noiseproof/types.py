@@ -73,6 +73,8 @@ class Model(NamedTuple):
         apply_train: Like `apply`, in training; None where it is the same.
         calibrate: `(params, images) -> params`, with the statistics of these training images; None
             where there are none.
+        image_shape: (height, width, channels) of one image, from which roles of tensors are read;
+            None where layouts are given by hand.
     """
 
     init: Callable[[PRNGKeyArray], Params]
@@ -80,6 +82,7 @@ class Model(NamedTuple):
     apply_dropout: Callable[[Params, Any, Any, PRNGKeyArray], Any] | None = None
     apply_train: Callable[[Params, Any], Any] | None = None
     calibrate: Callable[[Params, Any], Params] | None = None
+    image_shape: tuple[int, int, int] | None = None
 
 
 class Regularization(NamedTuple):
@@ -108,6 +111,7 @@ class Task(NamedTuple):
             under a recipe's `Regularization`; None where a task has no such thing.
         finish: `(params, data, key) -> params`, what is done to final weights before they are
             judged, for example measuring the statistics of norms; None where that is nothing.
+        classification: The `Classification` that this is; None of other tasks.
     """
 
     init: Callable[[PRNGKeyArray], Params]
@@ -116,6 +120,7 @@ class Task(NamedTuple):
     refresh: Callable[[Any, PRNGKeyArray], Any]
     regularized_loss: Callable[[Params, Any, Regularization, PRNGKeyArray], Scalar] | None = None
     finish: Callable[[Params, Any, PRNGKeyArray], Params] | None = None
+    classification: Any = None
 
 
 class TensorRole(NamedTuple):

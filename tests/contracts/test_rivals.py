@@ -14,6 +14,7 @@ from noiseproof.rivals import RIVALS
 from noiseproof.rivals.knobs import LogUniform, Switch
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
+from noiseproof.tasks.outer_losses import mixture
 from noiseproof.types import Batch, Recipe
 
 NUM_STEPS = 120
@@ -21,7 +22,11 @@ SHAPE = (4, 4, 1)
 MODEL = mlp(image_shape=SHAPE, num_classes=2, hidden_sizes=(8,))
 LAYOUT = layout_of(jax.eval_shape(MODEL.init, jax.random.key(0)), SHAPE)
 TASK = image_classification(
-    MODEL, batch_size=16, outer_batch_size=16, components=[Component(1.0, clean)], pool_size=16
+    MODEL,
+    batch_size=16,
+    outer_batch_size=16,
+    outer_loss=mixture(Component(1.0, clean)),
+    pool_size=16,
 )
 
 # Compiling takes most of these tests' time, and half of it is spent on speed they do not need.

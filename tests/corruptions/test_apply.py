@@ -87,7 +87,7 @@ def test_severities_of_a_wrong_kind_are_refused(severity, words):
         (Picture.new("RGBA", (8, 8)), r"mode L or RGB, got RGBA: use .convert\('RGB'\)"),
         (Picture.new("P", (8, 8)), "mode L or RGB, got P"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_images_of_a_wrong_kind_are_refused(images, words):
     with pytest.raises(ValueError, match=words):

@@ -16,11 +16,12 @@ from noiseproof.evaluate.suites import TestSet
 from noiseproof.models import mlp
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
+from noiseproof.tasks.outer_losses import mixture
 from noiseproof.types import Batch, Recipe
 
 MODEL = mlp(image_shape=(4, 4, 1), num_classes=3, hidden_sizes=(5,))
 TASK = image_classification(
-    MODEL, batch_size=8, outer_batch_size=8, components=[Component(1.0, clean)], pool_size=16
+    MODEL, batch_size=8, outer_batch_size=8, outer_loss=mixture(Component(1.0, clean)), pool_size=16
 )
 RECIPE = Recipe(optax.adam(1e-2))
 DIVERGING = Recipe(optax.sgd(1e30))

@@ -19,6 +19,7 @@ from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
+from noiseproof.tasks.outer_losses import mixture
 from noiseproof.types import Batch, LearnedOptimizer
 
 IMAGE_SHAPE = (2, 2, 1)
@@ -38,7 +39,7 @@ def descent() -> LearnedOptimizer:
 
 MODEL = mlp(image_shape=IMAGE_SHAPE, num_classes=3, hidden_sizes=(4,))
 TASK = image_classification(
-    MODEL, batch_size=6, outer_batch_size=6, components=[Component(1.0, clean)], pool_size=8
+    MODEL, batch_size=6, outer_batch_size=6, outer_loss=mixture(Component(1.0, clean)), pool_size=8
 )
 PARAMS = MODEL.init(jax.random.key(5))
 LAYOUT = layout_of(PARAMS, IMAGE_SHAPE)

@@ -12,6 +12,7 @@ from noiseproof.optimizers import structured, universal
 from noiseproof.optimizers.layout import layout_of, roles
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
+from noiseproof.tasks.outer_losses import mixture
 from noiseproof.types import Batch, Recipe
 
 SHAPE = (8, 8, 3)
@@ -121,8 +122,9 @@ def test_depth_counts_layers(depth, num_weights):
 def test_training_leaves_statistics_and_the_end_measures_them(rule):
     """Catches a decay of statistics, a run judged with none, and a training loss under them."""
     model = resnet(image_shape=SHAPE, num_classes=4, width=4)
+    loss = mixture(Component(1.0, clean))
     task = image_classification(
-        model, batch_size=8, outer_batch_size=8, components=[Component(1.0, clean)], pool_size=8
+        model, batch_size=8, outer_batch_size=8, outer_loss=loss, pool_size=8
     )
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.integers(0, 256, (16, *SHAPE), dtype=np.uint8))

@@ -17,6 +17,7 @@ from noiseproof.tasks.image_classification import (
     to_float,
 )
 from noiseproof.tasks.mixtures import Component, clean
+from noiseproof.tasks.outer_losses import mixture
 from noiseproof.types import Batch, Model, Regularization
 
 NUM_CLASSES = 10
@@ -58,7 +59,7 @@ def build(model=None, **changed):
     options = {
         "batch_size": 16,
         "outer_batch_size": 16,
-        "components": [Component(1.0, clean)],
+        "outer_loss": mixture(Component(1.0, clean)),
         "pool_size": 64,
     }
     return image_classification(model or level_model(), **{**options, **changed})
@@ -174,7 +175,7 @@ def shifted(amount):
 
 def test_components_have_their_shares_of_the_pool():
     """A quarter clean, and three quarters 50 levels brighter, labels unharmed."""
-    task = build(components=[Component(1.0, clean), Component(3.0, shifted(50))])
+    task = build(outer_loss=mixture(Component(1.0, clean), Component(3.0, shifted(50))))
     pool = task.refresh(DATA, KEY).pool
     moved = levels_of(pool.images) - 100 - np.asarray(pool.labels)
     np.testing.assert_allclose(np.sort(moved), [0] * 16 + [50] * 48, atol=1e-3)
@@ -187,7 +188,7 @@ MIXED = [Component(1.0, shifted(-100)), Component(3.0, clean)]
 @pytest.mark.parametrize("num_images", [4, 16, 18])
 def test_the_meta_loss_is_the_weighted_mean_of_its_components(num_images):
     """Exactly, in any batch: 18 images are 4 and 14, not a quarter, and yet count as one."""
-    task = build(outer_batch_size=num_images, components=MIXED)
+    task = build(outer_batch_size=num_images, outer_loss=mixture(*MIXED))
     data = task.refresh(DATA, KEY)
     expected = np.log(NUM_CLASSES) / 4
     assert float(task.meta_loss(OUTER, data, KEY)) == pytest.approx(expected, rel=1e-4)
@@ -207,10 +208,10 @@ def test_batches_are_drawn_from_the_whole_stretch_of_a_component():
     def numbered(image, key):
         return jnp.full_like(image, jax.random.uniform(key))
 
-    mixture = [Component(1.0, numbered), Component(3.0, numbered)]
+    parts = [Component(1.0, numbered), Component(3.0, numbered)]
     model = Model(lambda _key: (), apply)
     task = image_classification(
-        model, batch_size=4, outer_batch_size=16, components=mixture, pool_size=64
+        model, batch_size=4, outer_batch_size=16, outer_loss=mixture(*parts), pool_size=64
     )
     data = task.refresh(DATA, KEY)
     for key in jax.random.split(KEY, 200):
@@ -225,7 +226,7 @@ def test_every_image_of_the_pool_has_a_draw_of_its_own():
     def noise(image, key):
         return jnp.full_like(image, jax.random.uniform(key))
 
-    task = build(components=[Component(1.0, noise), Component(1.0, noise)])
+    task = build(outer_loss=mixture(Component(1.0, noise), Component(1.0, noise)))
     assert len(np.unique(levels_of(task.refresh(DATA, KEY).pool.images))) == 64
 
 
@@ -242,7 +243,7 @@ def test_batches_must_hold_something(name):
 
 def test_mixtures_are_checked_where_the_task_is_built():
     with pytest.raises(ValueError, match="at least one component, got none"):
-        build(components=[])
+        build(outer_loss=mixture())
     with pytest.raises(ValueError, match="pool_size must be at least 1, got 0"):
         build(pool_size=0)
 

@@ -94,7 +94,7 @@ def build_task(
         model,
         batch_size=inner.batch_size,
         outer_batch_size=pool.batch_size,
-        components=outer_loss.components,
+        outer_loss=outer_loss,
         pool_size=pool.size,
         augmentation=augmentation,
     )

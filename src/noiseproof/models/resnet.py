@@ -161,8 +161,8 @@ def resnet(
         return [*measured, params[-1]]
 
     if norm != "batch":
-        return Model(init, apply, apply_dropout)
-    return Model(init, apply, apply_dropout, apply_train, calibrate)
+        return Model(init, apply, apply_dropout, image_shape=image_shape)
+    return Model(init, apply, apply_dropout, apply_train, calibrate, image_shape=image_shape)
 
 
 def architecture(num_channels: int, depth: int, width: int) -> tuple[Convolution, list[Block]]:

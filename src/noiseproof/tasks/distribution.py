@@ -7,7 +7,7 @@ What is judged later on is not among them: color images of 32 pixels, deep resid
 classifiers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from noiseproof.data.dataset import Dataset, shrink
 from noiseproof.models import MODELS
 from noiseproof.models.standardized import channel_statistics, standardized
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.mixtures import Component
+from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import Batch, Model, Task
 
 
@@ -114,7 +114,7 @@ class Built(NamedTuple):
 def build(
     spec: TaskSpec,
     dataset: Dataset,
-    components: Sequence[Component],
+    outer_loss: OuterLoss,
     *,
     pool_size: int = 2048,
     outer_batch_size: int = 64,
@@ -124,7 +124,7 @@ def build(
     Args:
         spec: What to build.
         dataset: The data set that it names.
-        components: Of the outer loss.
+        outer_loss: What the meta-loss is taken over.
         pool_size: Outer images that are corrupted once an outer step.
         outer_batch_size: Images of the pool for one evaluation of the meta-loss.
     """
@@ -139,7 +139,7 @@ def build(
         model,
         batch_size=spec.batch_size,
         outer_batch_size=outer_batch_size,
-        components=components,
+        outer_loss=outer_loss,
         pool_size=pool_size,
     )
     inner, outer, select = (Batch(*map(jnp.asarray, part)) for part in (train, outer, select))

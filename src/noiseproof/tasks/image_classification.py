@@ -16,6 +16,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar, Shaped, UInt32
 
 from noiseproof.tasks.mixtures import Component, mix, pool_sizes, shares
+from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.tasks.regularization import regularized_cross_entropy
 from noiseproof.types import Batch, Model, Params, Regularization, Task
 
@@ -24,6 +25,13 @@ AUGMENTATION, DROPOUT, CALIBRATION = 1000, 1001, 1002
 
 NUM_CALIBRATION_IMAGES = 512
 """Clean training images on which the statistics of norms over the batch are measured."""
+
+
+class Classification(NamedTuple):
+    """What a task of images is about. Attributes: `model`, the classifier; `outer_loss`."""
+
+    model: Model
+    outer_loss: OuterLoss
 
 
 class TaskData(NamedTuple):
@@ -81,9 +89,9 @@ def cross_entropies(model: Model, params: Params, batch: Batch) -> Float[Array, 
 def image_classification(
     model: Model,
     *,
-    batch_size: int,
-    outer_batch_size: int,
-    components: Sequence[Component],
+    batch_size: int = 64,
+    outer_loss: OuterLoss,
+    outer_batch_size: int = 64,
     pool_size: int = 2048,
     augmentation: Sequence[Component] = (),
 ) -> Task:
@@ -92,8 +100,8 @@ def image_classification(
     Args:
         model: The classifier.
         batch_size: Images of `data.inner` a training step.
+        outer_loss: The mixture that the meta-loss is taken over.
         outer_batch_size: Images of the pool for one evaluation of the meta-loss.
-        components: The mixture that the meta-loss is taken over, with its weights.
         pool_size: Images of `data.outer` that `refresh` corrupts.
         augmentation: The mixture that training images are put through; none leaves them clean.
 
@@ -101,6 +109,7 @@ def image_classification(
         ValueError: A size is not positive or too small for the mixture, or the mixture is empty or
             badly weighted.
     """
+    components = outer_loss.components
     for name, size in (("batch_size", batch_size), ("outer_batch_size", outer_batch_size)):
         if size < 1:
             raise ValueError(f"{name} must be positive, got {size}.")
@@ -157,4 +166,5 @@ def image_classification(
         clean = draw_batch(data.outer, pool_size, draw_key)
         return data._replace(pool=Batch(mix(components, clean.images, corrupt_key), clean.labels))
 
-    return Task(model.init, loss, meta_loss, refresh, regularized_loss, finish)
+    about = Classification(model, outer_loss)
+    return Task(model.init, loss, meta_loss, refresh, regularized_loss, finish, about)

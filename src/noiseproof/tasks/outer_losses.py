@@ -47,6 +47,21 @@ class OuterLoss(NamedTuple):
     noise_std: float = 0.0
 
 
+def mixture(*components: Component, words: str = "a mixture") -> OuterLoss:
+    """One's own components, by their weights.
+
+    Args:
+        components: The parts; of families that the package does not know, so that all named
+            corruptions count as held out.
+        words: The mixture in words, for records.
+    """
+    named = (
+        part if part.name else part._replace(name=f"part_{index}")
+        for index, part in enumerate(components)
+    )
+    return OuterLoss(tuple(named), words)
+
+
 def clean_images() -> OuterLoss:
     """Clean images alone: the control, which tells what the corrupted outer loss is good for."""
     return OuterLoss((Component(1.0, unchanged, "clean"),), "clean images")

@@ -1,0 +1,277 @@
+"""The main job from Python, in three calls: an objective, meta-training, a comparison."""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from noiseproof.data import Dataset, image_shape
+from noiseproof.evaluate.conditions import CONDITIONS, Conditions
+from noiseproof.evaluate.protocol import Contestant, curves, judge, scores
+from noiseproof.evaluate.suites import few
+from noiseproof.evaluate.tuning import tune
+from noiseproof.experiment.comparison import condition, device_words, entry, provenance
+from noiseproof.experiment.problem import on_device
+from noiseproof.files import write_whole
+from noiseproof.inner_loop import Window, faster_in_turn
+from noiseproof.messages import short
+from noiseproof.metatrain import flattened
+from noiseproof.metatrain.builders import EstimatorBuilder
+from noiseproof.metatrain.objective import Objective, recipe_of
+from noiseproof.metatrain.outer_loop import Plan
+from noiseproof.metatrain.outer_loop import meta_train as outer_loop
+from noiseproof.metatrain.sharding import Placement
+from noiseproof.optimizers.layout import layout_of
+from noiseproof.report.page import render
+from noiseproof.report.tables import accuracy_text
+from noiseproof.results import MetaTraining, MetricsLine, Record, Run, summarize
+from noiseproof.rivals import Rival
+from noiseproof.tasks.image_classification import Classification, TaskData
+from noiseproof.types import LearnedOptimizer, Recipe, Task, Theta
+
+NOT_TRAINED = MetaTraining(
+    outer_steps=0, inner_steps=0, seconds=0.0, inner_steps_per_second=0.0, device="none"
+)
+
+
+class Learned(NamedTuple):
+    """A learned optimizer that was meta-trained.
+
+    Attributes:
+        objective: What it was meta-trained on.
+        theta: Its weights, those of least outer loss on `select`.
+        initial_theta: The same before meta-training.
+        cost: What meta-training cost.
+    """
+
+    objective: Objective
+    theta: Theta
+    initial_theta: Theta
+    cost: MetaTraining
+
+    def recipe(self) -> Recipe:
+        """How it trains the classifier that it was meta-trained on."""
+        return recipe_of(self.objective, self.theta)
+
+
+class Result(NamedTuple):
+    """What a comparison found; it prints as a table of accuracies. Attributes: `record`."""
+
+    record: Record
+
+    def __str__(self) -> str:
+        return accuracy_text(self.record)
+
+    def report(self, path: str | Path) -> Path:
+        """Writes the page with all figures and tables; needs the extra `[cli]`."""
+        page = Path(path)
+        write_whole(page, render(self.record, summarize(self.record), []))
+        return page
+
+
+def objective(
+    task: Task,
+    learned: LearnedOptimizer,
+    *,
+    num_steps: int = 1000,
+    loss_interval: int = 10,
+    last_share: float = 0.2,
+) -> Objective:
+    """What a learned optimizer is meta-trained on.
+
+    Args:
+        task: The inner problem, see `image_classification`.
+        learned: The rule, see `structured`.
+        num_steps: Length of an inner run.
+        loss_interval: Steps between two evaluations of the outer loss; divides the run.
+        last_share: The last share of a run whose outer loss counts, in (0, 1].
+
+    Raises:
+        ValueError: The task is no classification, or its model does not say its `image_shape`.
+    """
+    about = classification_of(task)
+    params = jax.eval_shape(about.model.init, jax.random.key(0))
+    if about.model.image_shape is None:
+        raise ValueError("The model must say its image_shape: Model(init, apply, image_shape=...).")
+    images = jax.ShapeDtypeStruct((1, *about.model.image_shape), jnp.float32)
+    num_classes = jax.eval_shape(about.model.apply, params, images).shape[-1]
+    return Objective(
+        task,
+        learned,
+        layout_of(params, about.model.image_shape, apply=about.model.apply),
+        num_steps,
+        window=Window(loss_interval, last_share, 1.5 * math.log(num_classes)),
+        placement=Placement(in_turn=faster_in_turn(params, jax.default_backend())),
+    )
+
+
+def classification_of(task: Task) -> Classification:
+    """What a task of images is about.
+
+    Raises:
+        ValueError: It is another task.
+    """
+    if task.classification is None:
+        raise ValueError("The task must be one of image_classification.")
+    return task.classification
+
+
+def meta_train(
+    objective: Objective,
+    estimator: EstimatorBuilder,
+    data: Dataset,
+    key: PRNGKeyArray,
+    *,
+    num_outer_steps: int = 800,
+    learning_rate: float = 3e-3,
+    folder: str | Path | None = None,
+    on_metrics: Callable[[MetricsLine], None] = lambda _line: None,
+) -> Learned:
+    """Meta-trains a learned optimizer.
+
+    Args:
+        objective: What it is meta-trained on.
+        estimator: How the meta-gradient is estimated, see `nres`.
+        data: The data set; its `test` split is not used.
+        key: Fixes everything.
+        num_outer_steps: Outer steps.
+        learning_rate: Peak of the outer Adam's learning rate.
+        folder: Where checkpoints and metrics go, from which it also goes on; none by default.
+        on_metrics: Called after every outer step.
+
+    Raises:
+        ValueError: Parts do not fit each other, or memory does not suffice.
+    """
+    flat, unflatten = flattened(objective)
+    built, (inner, select) = estimator(flat), task_data(data)
+    state = outer_loop(
+        flat,
+        built,
+        Plan(num_outer_steps, learning_rate),
+        inner,
+        select,
+        key,
+        folder=None if folder is None else Path(folder),
+        resume=folder is not None,
+        on_metrics=on_metrics,
+    )
+    seconds, inner_steps = float(state.seconds), int(state.outer_step) * built.num_inner_steps
+    cost = MetaTraining(
+        outer_steps=int(state.outer_step),
+        inner_steps=inner_steps,
+        seconds=seconds,
+        inner_steps_per_second=inner_steps / max(seconds, 1e-9),
+        device=device_words(),
+    )
+    return Learned(objective, unflatten(state.best_theta), unflatten(state.initial_theta), cost)
+
+
+def task_data(data: Dataset) -> tuple[TaskData, TaskData]:
+    """A task's data with the outer split, and with the select split in its place."""
+    train, outer, select = (on_device(split) for split in (data.train, data.outer, data.select))
+    return TaskData(train, outer), TaskData(train, select)
+
+
+def compare(
+    contestants: Mapping[str, Learned | Rival],
+    task: Task,
+    data: Dataset,
+    key: PRNGKeyArray,
+    *,
+    num_seeds: int = 10,
+    num_trials: int | None = None,
+    num_images: int = 2000,
+    conditions: Conditions | None = None,
+) -> Result:
+    """Trains the same classifiers with a learned optimizer and with tuned rivals, tests all alike.
+
+    Rivals are tuned on the task's outer loss. Test images are clean and under every named
+    corruption, unless `conditions` says otherwise.
+
+    Args:
+        contestants: By name; the first must be meta-trained, all others may be rivals, too.
+        task: What is trained on.
+        data: The data set.
+        key: Fixes the searches and the runs.
+        num_seeds: Classifiers of each, at least 2.
+        num_trials: Points of a search; None for each rival's own number.
+        num_images: Test images, drawn once and the same for all; 0 for all.
+        conditions: What is tested on, see `evaluate.conditions`.
+
+    Raises:
+        ValueError: No contestant was meta-trained, or a number is out of range.
+    """
+    first = next(iter(contestants.values()), None)
+    if not isinstance(first, Learned):
+        raise ValueError(f"The first contestant must be meta-trained, got {short(first)}.")
+    if num_seeds < 2:
+        raise ValueError(f"num_seeds must be at least 2, got {num_seeds}.")
+    about, objective = classification_of(task), first.objective
+    tune_key, judge_key = jax.random.split(key)
+    inner, select = task_data(data)
+    given = {"outer_loss": about.outer_loss, "num_channels": image_shape(data)[2]}
+    conditions = conditions or CONDITIONS["named"](**given)
+    sets = conditions.test_sets(few(data.test, num_images))
+    in_turn = objective.placement.in_turn
+
+    def contestant(name: str, part: Learned | Rival, key: PRNGKeyArray) -> Contestant:
+        words = about.outer_loss.words
+        if isinstance(part, Learned):
+            return Contestant(
+                name, "learned" if part is first else "control", words, 0, part.recipe(), task
+            )
+        tuned = tune(
+            task,
+            part,
+            inner,
+            select,
+            key,
+            layout=objective.layout,
+            num_steps=objective.num_steps,
+            window=objective.window,
+            in_turn=in_turn,
+            num_trials=num_trials,
+        )
+        recipe = part.recipe(tuned.values, objective.num_steps, objective.layout)
+        return Contestant(name, "hand", words, tuned.num_trials, recipe, task)
+
+    everyone = [
+        contestant(name, part, jax.random.fold_in(tune_key, index))
+        for index, (name, part) in enumerate(contestants.items())
+    ]
+    keys = jax.random.split(judge_key, num_seeds)
+    options: dict[str, Any] = {
+        "num_steps": objective.num_steps,
+        "num_classes": data.num_classes,
+        "in_turn": in_turn,
+    }
+    judged = [
+        judge(task, about.model, one.recipe, inner, sets, keys, **options) for one in everyone
+    ]
+    num_tested, seeds = len(sets[0].batch.labels), list(range(num_seeds))
+    run = Run(
+        experiment="own",
+        preset="own",
+        dataset=data.name,
+        model="own",
+        num_steps=objective.num_steps,
+        num_images=num_tested,
+        num_classes=data.num_classes,
+        meta_seed=0,
+        meta_training=first.cost,
+        provenance=provenance({}, {"inner": seeds}),
+        seeds=seeds,
+        optimizers=[entry(*pair) for pair in zip(everyone, judged, strict=True)],
+        conditions=[condition(test_set) for test_set in sets],
+    )
+    return Result(
+        Record(
+            run,
+            scores(judged, num_images=num_tested),
+            curves(judged, num_steps=objective.num_steps),
+        )
+    )
