@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from noiseproof.corruptions.keys import name_key
 from noiseproof.data import Dataset, image_shape
-from noiseproof.evaluate.conditions import CONDITIONS, Conditions
+from noiseproof.evaluate.conditions import named
 from noiseproof.evaluate.protocol import Contestant, curves, judge, scores
-from noiseproof.evaluate.suites import few
+from noiseproof.evaluate.suites import TEST_SEED, TestSet, corrupted, few
 from noiseproof.evaluate.tuning import tune
 from noiseproof.experiment.comparison import condition, device_words, entry, provenance
 from noiseproof.experiment.problem import on_device
@@ -31,7 +32,8 @@ from noiseproof.report.tables import accuracy_text
 from noiseproof.results import MetaTraining, MetricsLine, Record, Run, summarize
 from noiseproof.rivals import Rival
 from noiseproof.tasks.image_classification import Classification, TaskData
-from noiseproof.types import LearnedOptimizer, Recipe, Task, Theta
+from noiseproof.tasks.outer_losses import OuterLoss
+from noiseproof.types import ImageTransform, LearnedOptimizer, Recipe, Task, Theta
 
 NOT_TRAINED = MetaTraining(
     outer_steps=0, inner_steps=0, seconds=0.0, inner_steps_per_second=0.0, device="none"
@@ -176,6 +178,23 @@ def task_data(data: Dataset) -> tuple[TaskData, TaskData]:
     return TaskData(train, outer), TaskData(train, select)
 
 
+def test_sets(
+    outer_loss: OuterLoss,
+    data: Dataset,
+    num_images: int,
+    corruptions: tuple[str, ...],
+    own: Mapping[str, ImageTransform],
+) -> list[TestSet]:
+    """Test images under named corruptions and one's own."""
+    split, num_channels = few(data.test, num_images), image_shape(data)[2]
+    conditions = named(corruptions=corruptions, outer_loss=outer_loss, num_channels=num_channels)
+    sets = conditions.test_sets(split)
+    for name, transform in own.items():
+        images = corrupted(split, transform, name_key(name, jax.random.key(TEST_SEED)))
+        sets.append(TestSet(name, "own", None, None, "held_out", images))
+    return sets
+
+
 def compare(
     contestants: Mapping[str, Learned | Rival],
     task: Task,
@@ -185,12 +204,13 @@ def compare(
     num_seeds: int = 10,
     num_trials: int | None = None,
     num_images: int = 2000,
-    conditions: Conditions | None = None,
+    corruptions: tuple[str, ...] = (),
+    own: Mapping[str, ImageTransform] | None = None,
 ) -> Result:
     """Trains the same classifiers with a learned optimizer and with tuned rivals, tests all alike.
 
-    Rivals are tuned on the task's outer loss. Test images are clean and under every named
-    corruption, unless `conditions` says otherwise.
+    Rivals are tuned on the task's outer loss. Test images are clean, as the outer loss has them, and
+    under named corruptions at five severities.
 
     Args:
         contestants: By name; the first must be meta-trained, all others may be rivals, too.
@@ -200,7 +220,8 @@ def compare(
         num_seeds: Classifiers of each, at least 2.
         num_trials: Points of a search; None for each rival's own number.
         num_images: Test images, drawn once and the same for all; 0 for all.
-        conditions: What is tested on, see `evaluate.conditions`.
+        corruptions: Named corruptions; empty for all that fit the images.
+        own: One's own by name, which were not meta-trained on: `(image, key) -> image`.
 
     Raises:
         ValueError: No contestant was meta-trained, or a number is out of range.
@@ -213,9 +234,7 @@ def compare(
     about, objective = classification_of(task), first.objective
     tune_key, judge_key = jax.random.split(key)
     inner, select = task_data(data)
-    given = {"outer_loss": about.outer_loss, "num_channels": image_shape(data)[2]}
-    conditions = conditions or CONDITIONS["named"](**given)
-    sets = conditions.test_sets(few(data.test, num_images))
+    sets = test_sets(about.outer_loss, data, num_images, corruptions, own or {})
     in_turn = objective.placement.in_turn
 
     def contestant(name: str, part: Learned | Rival, key: PRNGKeyArray) -> Contestant:
