@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from noiseproof.corruptions.families import SPLITS
+from noiseproof.corruptions.suites import CORRUPTIONS
 from noiseproof.tasks.outer_losses import (
     OUTER_LOSSES,
     OuterLoss,
@@ -100,6 +101,19 @@ def test_severities_of_families_are_random():
     # The constants of severities 1 and 5 are 0.75 and 0.15.
     assert 0.15 <= ranges.min() < 0.3
     assert 0.6 < ranges.max() <= 0.75
+
+
+def test_a_severity_does_not_decide_what_its_corruption_draws(monkeypatch):
+    """Catches one key for both: each uniform draw would then be its severity over again."""
+
+    def drawn(image, severity, key):
+        return image.at[0, :2, 0].set(jnp.stack([severity, jax.random.uniform(key)]))
+
+    monkeypatch.setitem(CORRUPTIONS, "contrast", drawn)
+    images = many(families(names=("contrast",), clean_weight=0.0), 0)
+    severities, draws = images[:, 0, :2, 0].T
+    # Four standard errors of a correlation of 400 independent pairs, 4 / √400.
+    assert abs(np.corrcoef(severities, draws)[0, 1]) < 0.2
 
 
 @pytest.mark.parametrize("fold", ["fold_1", "fold_2", "fold_3"])
