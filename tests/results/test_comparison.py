@@ -74,6 +74,27 @@ def test_p_values_are_adjusted_over_the_corruptions_of_one_rival(
         assert mine[4].p_holm == 1.0
 
 
+def test_single_severities_are_adjusted_apart_from_their_means(
+    make_record: Callable[..., Record],
+) -> None:
+    """Each of two corruptions is one of two tests, however many severities there are."""
+    places = [(name, severity) for name in ("fog", "contrast") for severity in (1, 2, 3)]
+    ours, theirs = np.round(np.random.default_rng(0).uniform(0.4, 0.6, (2, 6, 5)), 3)
+    ours[:3] += 0.2
+    record = make_record({"mine": ours, "adam": theirs}, [named(n, severity=s) for n, s in places])
+    means = [
+        one
+        for one in compare(record, learned="mine", rivals=["adam"])
+        if not one.condition.severity
+    ]
+    raw = [
+        stats.ttest_rel(ours[at].mean(axis=0), theirs[at].mean(axis=0)).pvalue
+        for at in (slice(3), slice(3, 6))
+    ]
+    assert raw[0] < raw[1]
+    assert [one.p_holm for one in means] == pytest.approx([2 * raw[0], max(2 * raw[0], raw[1])])
+
+
 def comparison(rival: str, difference: float, p: float | None, condition: Condition) -> Comparison:
     return Comparison(
         learned="mine",
