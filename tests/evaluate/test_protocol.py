@@ -92,6 +92,12 @@ def test_a_diverged_run_counts_at_chance() -> None:
     assert not judged().diverged.any()
 
 
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
+    """0.3 and 1/3 share the fifth bin of 15, where a gap of 0.7 and one of -1/3 make up."""
+    error = calibration_error(jnp.array([True, False]), jnp.array([0.3, 1 / 3]))
+    assert float(error) == pytest.approx((0.7 - 1 / 3) / 2)
+
+
 def test_calibration_on_the_device_is_that_of_the_metric() -> None:
     """Confidences on the edges of bins and at 1 included."""
     generator = np.random.default_rng(0)
