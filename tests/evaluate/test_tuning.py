@@ -43,6 +43,14 @@ def test_finalists_are_chosen_on_select() -> None:
     assert losses[0] < 0.1 < losses[1]
 
 
+def test_finalists_are_judged_under_the_same_seeds() -> None:
+    """Points that are as good as equal must not differ by the luck of their initial weights."""
+    equal = Rival({"learning_rate": LogUniform(0.01, 0.01001)}, SGD.recipe)
+    options = {"num_steps": 1, "num_trials": 8, "num_final_runs": 2}
+    alone, among = (search(equal, num_finalists=n, **options).select_loss for n in (1, 8))
+    assert among == pytest.approx(alone, rel=1e-3)
+
+
 def test_a_best_point_at_the_edge_warns() -> None:
     slow = Rival({"learning_rate": LogUniform(1e-6, 1e-2)}, SGD.recipe)
     with pytest.warns(UserWarning, match="the best learning_rate lies at the edge of its range"):
