@@ -110,7 +110,7 @@ def test_a_severity_does_not_decide_what_its_corruption_draws(monkeypatch):
         return image.at[0, :2, 0].set(jnp.stack([severity, jax.random.uniform(key)]))
 
     monkeypatch.setitem(CORRUPTIONS, "contrast", drawn)
-    images = many(families(names=("contrast",), clean_weight=0.0), 0)
+    images = many(named_corruptions("contrast", clean=0.0), 0)
     severities, draws = images[:, 0, :2, 0].T
     # Four standard errors of a correlation of 400 independent pairs, 4 / √400.
     assert abs(np.corrcoef(severities, draws)[0, 1]) < 0.2
