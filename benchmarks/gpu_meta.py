@@ -22,8 +22,7 @@ from jax.flatten_util import ravel_pytree
 
 from noiseproof.checkpoint import save_theta
 from noiseproof.data.dataset import Dataset
-from noiseproof.metatrain import Objective, flattened, nres
-from noiseproof.metatrain.compiling import known
+from noiseproof.metatrain import Objective, Window, flattened, nres
 from noiseproof.metatrain.run_lengths import log_uniform
 from noiseproof.optimizers import universal
 from noiseproof.optimizers.layout import layout_of
@@ -76,7 +75,7 @@ class Program(NamedTuple):
 
 def compiler_options() -> dict[str, Any]:
     """What programs are compiled with."""
-    return known(FAST_COMPILING) if jax.default_backend() == "gpu" else {}
+    return FAST_COMPILING if jax.default_backend() == "gpu" else {}
 
 
 def make_program(
@@ -97,9 +96,7 @@ def make_program(
         learned=universal(),
         layout=layout,
         num_steps=spec.longest,
-        loss_interval=10,
-        last_share=0.2,
-        max_loss=1.5 * math.log(spec.num_classes),
+        window=Window(loss_interval=10, last_share=0.2, max_loss=1.5 * math.log(spec.num_classes)),
         run_length=log_uniform(num_steps=spec.longest, shortest=spec.shortest),
     )
     estimator = nres(

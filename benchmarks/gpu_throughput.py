@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from noiseproof import inner_loop
-from noiseproof.metatrain import Objective, flattened, nres
+from noiseproof.metatrain import Objective, Window, flattened, nres
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
@@ -92,9 +92,7 @@ def estimate_of(name: str, rule: str, num_pairs: int) -> tuple[Callable[[], Any]
     """A compiled estimate by NRES that goes on and on, and its inner steps."""
     task, layout, data = task_of(name)
     learned = LEARNED_OPTIMIZERS[rule]()
-    objective = flattened(
-        Objective(task, learned, layout, NUM_STEPS, loss_interval=10, last_share=0.2)
-    )[0]
+    objective = flattened(Objective(task, learned, layout, NUM_STEPS, window=Window(10, 0.2)))[0]
     estimator = nres(objective, truncation=TRUNCATION, num_pairs=num_pairs, std=0.05)
     theta, key = objective.learned.init(jax.random.key(0)), jax.random.key(2)
     state = [jax.jit(estimator.init)(theta, data, key)]

@@ -1,10 +1,9 @@
 """What a step of a learned optimizer costs, in steps of Adam of the same classifier.
 
 One classifier is trained by each rule and by `optax.adam`: a jitted scan of `inner_loop.train`,
-the same batches, no outer loss, all compiled with the options of meta-training. They take turns,
-window by window; the median over windows of the ratio is printed, by the clock and by the seconds
-of all cores. The classifiers: 784-32-10 at batch 64, and convnets of 8, 16 and 32 channels at
-batch 128, on 28×28×1 and on 16×16×3 images.
+the same batches, no outer loss. They take turns, window by window; the median over windows of the
+ratio is printed, by the clock and by the seconds of all cores. The classifiers: 784-32-10 at batch
+64, and convnets of 8, 16 and 32 channels at batch 128, on 28×28×1 and on 16×16×3 images.
 
     python benchmarks/learned_step.py --json results/benchmarks/learned_step.json
 """
@@ -17,8 +16,7 @@ import jax
 import optax
 
 from noiseproof import inner_loop
-from noiseproof.metatrain.antithetic import recipe_of
-from noiseproof.metatrain.compiling import WIDE_VECTORS, known
+from noiseproof.metatrain import recipe_of
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.image_classification import TaskData
 from noiseproof.types import Recipe, Theta
@@ -38,7 +36,7 @@ def training(problem: Problem, rule: str, data: TaskData, num_steps: int) -> Tim
         recipe = Recipe(optax.adam(1e-3)) if is_adam else recipe_of(objective, theta)
         return inner_loop.train(objective.task, recipe, data, num_steps, key).losses
 
-    run = jax.jit(train, compiler_options=known(WIDE_VECTORS))
+    run = jax.jit(train)
     theta = objective.learned.init(key)
     return Timed(num_steps, lambda: run(theta, data, key))
 

@@ -37,10 +37,9 @@ import optax
 
 from noiseproof import inner_loop
 from noiseproof.inner_loop import InnerState
-from noiseproof.metatrain import Objective, pes
-from noiseproof.metatrain.antithetic import recipe_of, start_run
-from noiseproof.metatrain.compiling import compile_ahead
+from noiseproof.metatrain import Objective, pes, recipe_of
 from noiseproof.metatrain.outer_loop import Plan, build_steps
+from noiseproof.metatrain.unrolling import start_run
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.image_classification import TaskData
 from noiseproof.types import Recipe, Theta
@@ -75,7 +74,7 @@ def start(objective: Objective, data: TaskData, num_pairs: int, truncation: int)
     steps = build_steps(objective, estimator, Plan(num_outer_steps=10**6, learning_rate=1e-4))
     key = jax.random.key(0)
     state = jax.block_until_ready(steps.start(data, key, key))
-    compile_ahead(steps.advance, state, data, key)
+    steps.advance.lower(state, data, key).compile()
     return Started(steps.advance, state, data, key, estimator.num_inner_steps)
 
 
@@ -94,10 +93,7 @@ def outer_steps(started: Started, num_outer_steps: int) -> Timed:
 
 
 def vectorized_adam(objective: Objective, data: TaskData, num_runs: int, num_steps: int) -> Timed:
-    """Steps of Adam, all runs together, without an outer loss.
-
-    Compiled plainly: the wide vectors of meta-training gave it 0.99 of the rate.
-    """
+    """Steps of Adam, all runs together, without an outer loss."""
     recipe = Recipe(optax.adam(1e-3))
 
     @jax.jit

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noiseproof.metatrain import Objective, flattened
+from noiseproof.inner_loop import faster_in_turn
+from noiseproof.metatrain import Objective, Placement, flattened
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
@@ -59,5 +60,12 @@ def build_objective(problem: Problem, rule: str) -> Objective:
         outer_batch_size=problem.batch_size,
         components=[Component(1.0, clean)],
     )
-    layout = layout_of(jax.eval_shape(model.init, jax.random.key(0)), problem.image_shape)
-    return flattened(Objective(task, LEARNED_OPTIMIZERS[rule](), layout, num_steps=NUM_STEPS))[0]
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    objective = Objective(
+        task,
+        LEARNED_OPTIMIZERS[rule](),
+        layout_of(params, problem.image_shape),
+        num_steps=NUM_STEPS,
+        placement=Placement(in_turn=faster_in_turn(params, jax.default_backend())),
+    )
+    return flattened(objective)[0]

@@ -24,8 +24,8 @@ from jax.flatten_util import ravel_pytree
 
 from noiseproof import inner_loop
 from noiseproof.data import load_dataset
-from noiseproof.metatrain import Objective, pes
-from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.inner_loop import Window
+from noiseproof.metatrain import Objective, pes, recipe_of
 from noiseproof.models import mlp
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
@@ -37,6 +37,9 @@ from windows import report
 IMAGE_SHAPE = (8, 8, 1)
 MANTISSA_BITS = {"float32": 23, "tf32": 10, "bfloat16": 7}
 NOISE_STD = 0.5
+
+LATE = Window(last_share=0.1)
+"""What counts of a run: the last tenth."""
 
 
 def rounded(matrix: jax.Array, bits: int) -> jax.Array:
@@ -91,9 +94,7 @@ def losses(task: Task, recipe: Recipe, data: TaskData, num_steps: int, num_seeds
     @jax.jit
     def runs(data: TaskData, keys: jax.Array) -> jax.Array:
         return jax.vmap(
-            lambda key: (
-                inner_loop.train(task, recipe, data, num_steps, key, scored_share=0.1).meta_loss
-            )
+            lambda key: inner_loop.score(task, recipe, data, num_steps, key, window=LATE)
         )(keys)
 
     return np.asarray(runs(data, jax.random.split(jax.random.key(1), num_seeds)))

@@ -2,7 +2,7 @@
 
 What an outer step of the task of `meta_training.py` costs from 4 to 256 pairs and, with 8 pairs,
 from 10 to 200 inner steps; the slope of its logarithm against theirs, 1 where the cost is
-proportional; and the memory of a pair, by the formula of `noiseproof plan` and by the compiler.
+proportional; and the memory of a pair, carried along and by the compiler in an outer step.
 
     python benchmarks/scaling.py --json results/benchmarks/scaling.json
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from meta_training import NUM_PAIRS, TRUNCATION, outer_steps, start
 from noiseproof.metatrain import Objective, pes
-from noiseproof.metatrain.footprint import footprint, pair_bytes
+from noiseproof.metatrain.memory import check_runs_fit, program_bytes
 from noiseproof.metatrain.outer_loop import Plan, build_steps
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.image_classification import TaskData
@@ -59,20 +59,17 @@ def growth(
 
 
 def memory_of_a_pair(objective: Objective, data: TaskData) -> dict[str, Any]:
-    """By the formula of `noiseproof plan`, and what the compiler says that another pair adds."""
-    key, needed = jax.random.key(0), []
+    """What it carries along, and what the compiler says that another pair adds to a step."""
+    key, carried, needed = jax.random.key(0), [], []
     for num_pairs in (NUM_PAIRS, 2 * NUM_PAIRS):
         estimator = pes(objective, truncation=TRUNCATION, num_pairs=num_pairs, std=0.01)
         steps = build_steps(objective, estimator, Plan(num_outer_steps=10, learning_rate=1e-4))
         state = jax.eval_shape(steps.start, data, key, key)
-        memory = steps.advance.lower(state, data, key).compile().memory_analysis()
-        parts = ("argument", "output", "temp")
-        needed.append(sum(getattr(memory, f"{part}_size_in_bytes") for part in parts))
-    need = footprint(objective, estimator, data, num_pairs)
+        carried.append(check_runs_fit(objective, estimator, data))
+        needed.append(program_bytes(steps.advance.lower(state, data, key).compile()))
     return {
-        "pair_bytes_formula": "2 carried + 2 (2 params + activations) + 2 theta",
-        "pair_bytes": {**need._asdict(), "in_all": pair_bytes(need)},
-        "pair_bytes_by_the_compiler": (needed[1] - needed[0]) / NUM_PAIRS,
+        "pair_bytes_carried": (carried[1] - carried[0]) / NUM_PAIRS,
+        "pair_bytes_in_an_outer_step": (needed[1] - needed[0]) / NUM_PAIRS,
     }
 
 

@@ -23,8 +23,7 @@ from noiseproof.data import Dataset, image_shape, load_dataset
 from noiseproof.evaluate.protocol import Judged, judge
 from noiseproof.evaluate.suites import TestSet, corrupted
 from noiseproof.evaluate.tuning import tune
-from noiseproof.metatrain import Objective, nres
-from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.metatrain import Objective, Window, nres, recipe_of
 from noiseproof.metatrain.outer_loop import Plan, meta_train
 from noiseproof.optimizers import nominal_mlp
 from noiseproof.results import paired_test
@@ -89,7 +88,8 @@ def build_objective(model: Model, dataset: Dataset, num_steps: int) -> Objective
     )
     params = jax.eval_shape(model.init, jax.random.key(0))
     layout = layout_of(params, image_shape(dataset))
-    return Objective(task, nominal_mlp(), layout, num_steps, loss_interval=10, last_share=0.5)
+    window = Window(loss_interval=10, last_share=0.5)
+    return Objective(task, nominal_mlp(), layout, num_steps, window=window)
 
 
 def build_test_sets(test: Batch, key: PRNGKeyArray) -> list[TestSet]:
@@ -137,8 +137,17 @@ def main(
     state = meta_train(objective, estimator, plan, data, select_data, meta_key)
     learned = recipe_of(objective, state.best_theta)
 
-    options = {"layout": objective.layout, "num_steps": num_steps, "num_trials": num_trials}
-    tuned = tune(objective.task, RIVALS["adam"], data, select_data, tune_key, **options)
+    tuned = tune(
+        objective.task,
+        RIVALS["adam"],
+        data,
+        select_data,
+        tune_key,
+        layout=objective.layout,
+        num_steps=num_steps,
+        window=objective.window,
+        num_trials=num_trials,
+    )
     adam = RIVALS["adam"].recipe(tuned.values, num_steps, objective.layout)
 
     test_sets = build_test_sets(test, test_key)

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from noiseproof import inner_loop
+from noiseproof.inner_loop import Window
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import Recipe, Regularization
 
@@ -16,11 +17,12 @@ KEY = jax.random.key(4)
 SGD = Recipe(optax.sgd(0.1))
 
 
-def train(recipe, key=KEY, *, task=TASK, num_steps=10, **options):
-    def run(key):
-        return inner_loop.train(task, recipe, DATA, num_steps, key, **options)
+def train(recipe, key=KEY, *, task=TASK):
+    return jax.jit(lambda key: inner_loop.train(task, recipe, DATA, 10, key))(key)
 
-    return jax.jit(run)(key)
+
+def score(recipe, window, *, data=DATA):
+    return jax.jit(lambda data: inner_loop.score(TASK, recipe, data, 10, KEY, window=window))(data)
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +50,29 @@ def test_training_is_step_after_step(stepped):
     assert [int(state.step) for state in states] == list(range(1, 11))
 
 
-@pytest.mark.parametrize(("share", "num_scored"), [(1.0, 10), (0.3, 3), (0.1, 1), (0.01, 1)])
-def test_the_last_share_is_scored(stepped, share, num_scored):
-    """However small it is, the last step counts; and scoring changes nothing in the run."""
-    _, losses, meta_losses = stepped
-    run = train(SGD, scored_share=share)
-    assert float(run.meta_loss) == pytest.approx(np.mean(meta_losses[-num_scored:]), rel=1e-5)
-    np.testing.assert_allclose(run.losses, losses, rtol=1e-5)
-    assert run.losses.shape == (10,)
+@pytest.mark.parametrize(
+    ("window", "counted"),
+    [
+        (Window(), range(1, 11)),
+        (Window(last_share=0.3), (8, 9, 10)),
+        (Window(last_share=0.01), (10,)),  # however small the share
+        (Window(loss_interval=5, last_share=0.6), (5, 10)),  # the last six steps
+        (Window(loss_interval=2, last_share=0.5, max_loss=3.0), (6, 8, 10)),
+    ],
+)
+def test_the_window_is_scored(stepped, window, counted):
+    """Catches a loss too many or too few, and a clip that is left out."""
+    meta_losses = np.minimum(stepped[2], window.max_loss)
+    assert window.max_loss == 10.0 or max(meta_losses) == window.max_loss
+    expected = np.mean([meta_losses[step - 1] for step in counted])
+    assert float(score(SGD, window)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_a_share_nothing_is_scored():
-    assert bool(jnp.isnan(train(SGD).meta_loss))
+@pytest.mark.parametrize("flawed", ["target", "outer_target"])
+def test_a_run_that_diverged_scores_infinity(flawed):
+    """In training or outside, though a clipped infinity looks like a loss."""
+    data = DATA._replace(**{flawed: jnp.full(3, jnp.inf)})
+    assert float(score(SGD, Window(last_share=0.3), data=data)) == np.inf
 
 
 @pytest.mark.parametrize("in_turn", [False, True])
@@ -70,10 +83,28 @@ def test_many_runs_are_each_as_if_alone(in_turn):
         np.testing.assert_allclose(runs.losses[index], train(SGD, key).losses, rtol=1e-5)
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_share_lies_between_0_and_1(share):
-    with pytest.raises(ValueError, match=rf"scored_share must lie in \[0, 1\], got {share}"):
-        inner_loop.train(TASK, SGD, DATA, 10, KEY, scored_share=share)
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        (Window(loss_interval=0), "loss_interval must divide num_steps = 10, got 0"),
+        (Window(loss_interval=3), "loss_interval must divide num_steps = 10, got 3"),
+        (Window(last_share=0.0), r"last_share must lie in \(0, 1\], got 0\.0"),
+        (Window(last_share=1.5), r"last_share must lie in \(0, 1\], got 1\.5"),
+        (Window(last_share=float("nan")), r"last_share must lie in \(0, 1\], got nan"),
+        (Window(max_loss=0.0), r"max_loss must be positive, got 0\.0"),
+    ],
+)
+def test_bad_windows(window, message):
+    with pytest.raises(ValueError, match=message):
+        inner_loop.score(TASK, SGD, DATA, 10, KEY, window=window)
+
+
+def test_filters_on_a_cpu_are_faster_in_turn():
+    """Also where weights are scaled or stand beside those of another task."""
+    filters, matrix = jnp.zeros((3, 3, 1, 8)), jnp.zeros((8, 10))
+    assert inner_loop.faster_in_turn([{"weight": filters}, {"weight": matrix}], "cpu")
+    assert not inner_loop.faster_in_turn([{"weight": matrix}], "cpu")
+    assert not inner_loop.faster_in_turn([{"weight": filters}], "gpu")
 
 
 def lottery(params, _data, key):
@@ -133,7 +164,7 @@ def test_runs_side_by_side_are_the_runs_alone():
 
 def test_a_diverged_run_is_data():
     """Too large a step overflows; the run is returned and says so."""
-    run = train(Recipe(optax.sgd(1e9)), scored_share=0.5)
+    run = train(Recipe(optax.sgd(1e9)))
     assert bool(run.diverged)
     assert run.losses.shape == (10,)
     assert not bool(train(SGD).diverged)
@@ -219,12 +250,13 @@ def averaging(learning_rate):
 def test_the_answer_of_a_recipe_is_what_is_judged(stepped):
     """Iterate averaging: the mean of the weights after each step, while training goes on below."""
     states, losses, _ = stepped
-    run = train(averaging(0.1), scored_share=0.1)
+    run = train(averaging(0.1))
     mean = np.mean([state.params["weight"] for state in states], axis=0)
     np.testing.assert_allclose(run.params["weight"], mean, rtol=1e-4)
     np.testing.assert_allclose(run.losses, losses, rtol=1e-5)
     judged = TASK.meta_loss({"weight": jnp.array(mean)}, DATA, KEY)
-    assert float(run.meta_loss) == pytest.approx(float(judged), rel=1e-4)
+    last = float(score(averaging(0.1), Window(last_share=0.1)))
+    assert last == pytest.approx(float(judged), rel=1e-4)
 
 
 def test_a_regularized_recipe_descends_the_regularized_loss_of_the_same_batch(stepped):

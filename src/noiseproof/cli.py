@@ -101,7 +101,7 @@ def run(
     """Meta-train, tune the rivals, compare, record and report."""
     from noiseproof.commands import run
     from noiseproof.experiment.reading import load_preset
-    from noiseproof.metatrain.devices import connect, is_first_process
+    from noiseproof.metatrain.processes import connect, is_first_process
 
     found = load_preset(preset, [*settings, *_data_setting(data)])
     if distributed or (coordinator, num_processes, process_id) != (None, None, None):

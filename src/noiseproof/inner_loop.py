@@ -6,6 +6,7 @@ under one key, so that differences between recipes are paired.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -36,14 +37,70 @@ class Run(NamedTuple):
     Attributes:
         params: The recipe's answer, the weights that are judged.
         losses: The training loss of every step.
-        meta_loss: Mean meta-loss over the last part of the run, nan where none was asked for.
         diverged: Whether a training loss was not finite.
     """
 
     params: Params
     losses: Float[Array, " num_steps"]
-    meta_loss: Scalar
     diverged: Bool[Array, ""]
+
+
+class Window(NamedTuple):
+    """Which meta-losses of a run count: one number for theta, for its choice and for rivals.
+
+    A run's loss is the mean over the meta-losses that are taken every `loss_interval` steps within
+    the last `last_share` of the run, each clipped at `max_loss`.
+
+    Attributes:
+        loss_interval: Steps between two evaluations of the meta-loss.
+        last_share: The last share of a run whose meta-loss counts, in (0, 1]; 1 is the whole run.
+            The last meta-loss counts however small the share.
+        max_loss: Losses above count as this, so that no single run rules a mean, in nats.
+    """
+
+    loss_interval: int = 1
+    last_share: float = 1.0
+    max_loss: float = 10.0
+
+
+class Losses(NamedTuple):
+    """The meta-losses of a stretch of a run, or of several along leading axes.
+
+    Attributes:
+        weighted: Each loss, clipped, times its weight.
+        weights: 0 for a loss before the window; else such that weights average 1 over a whole run.
+        finite: Whether every loss of the stretch was, in training and outside.
+    """
+
+    weighted: Float[Array, "*runs losses"]
+    weights: Float[Array, "*runs losses"]
+    finite: Bool[Array, "*runs"]
+
+
+def check_window(window: Window, num_steps: int) -> None:
+    """Raises ValueError where a window makes no sense, or does not fit runs of `num_steps`."""
+    interval = window.loss_interval
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be positive, got {num_steps}.")
+    if interval < 1 or num_steps % interval:
+        raise ValueError(f"loss_interval must divide num_steps = {num_steps}, got {interval}.")
+    if not 0.0 < window.last_share <= 1.0:
+        raise ValueError(f"last_share must lie in (0, 1], got {window.last_share}.")
+    if not window.max_loss > 0:
+        raise ValueError(f"max_loss must be positive, got {window.max_loss}.")
+
+
+def faster_in_turn(params: Params, platform: str) -> bool:
+    """Whether many classifiers like this are trained faster one after another than stacked.
+
+    So are those with filters on a CPU, where XLA multiplies stacked matrices of image patches three
+    times slower than one at a time.
+
+    Args:
+        params: The classifier's weights, or their shapes.
+        platform: As `jax.default_backend()` says.
+    """
+    return platform == "cpu" and any(leaf.ndim == 4 for leaf in jax.tree.leaves(params))
 
 
 def over_runs(one_run: Callable[..., Any], *, in_turn: bool) -> Callable[..., Any]:
@@ -51,7 +108,7 @@ def over_runs(one_run: Callable[..., Any], *, in_turn: bool) -> Callable[..., An
 
     Args:
         one_run: A function of arrays.
-        in_turn: Whether one goes after the other, see `Task.in_turn`, or all are stacked.
+        in_turn: Whether one goes after the other, see `faster_in_turn`, or all are stacked.
     """
     if not in_turn:
         return jax.vmap(one_run)
@@ -156,41 +213,110 @@ def meta_loss_under(
     return task.meta_loss(recipe.answer(state.params, state.optimizer_state), data, outer_key)
 
 
-def train(
+def unroll(
+    task: Task,
+    recipe: Recipe,
+    state: InnerState,
+    data: Data,
+    num_steps: int,
+    run_key: PRNGKeyArray,
+    *,
+    window: Window,
+    run_length: int | Int[Array, ""],
+) -> tuple[InnerState, Losses]:
+    """Goes `num_steps` on and takes the meta-losses on the way.
+
+    The mean weighted loss of a whole run is that over its window.
+
+    Args:
+        task: The inner problem.
+        recipe: How it is trained.
+        state: Where the run is, at the beginning of a loss interval.
+        data: The task's data, refreshed.
+        num_steps: Steps to take, whole loss intervals.
+        run_key: Fixes all draws.
+        window: What counts.
+        run_length: Steps of the whole run.
+    """
+    interval = window.loss_interval
+    # The last loss counts however small the share; the length of a run may be traced.
+    num_counted_steps = jnp.maximum(jnp.round(run_length * window.last_share), 1)
+    num_counted_steps = num_counted_steps.astype(jnp.int32)
+    first_counted = run_length - num_counted_steps
+    num_losses = run_length // interval
+    num_counted = num_losses - first_counted // interval
+
+    # Drawn for all steps at once, outside the loop; a loss has a key of the step that follows.
+    keys = stretch_keys(state.step, num_steps + 1, run_key)
+    own_keys = keys[:-1].reshape(-1, interval, keys.shape[1])
+    outer_keys = keys[interval::interval, 2]
+
+    # Backpropagation keeps the states between intervals and goes through each interval again.
+    @partial(jax.checkpoint, prevent_cse=False)
+    def one_interval(
+        state: InnerState, keys: tuple[Key[Array, "interval 3"], PRNGKeyArray]
+    ) -> tuple[InnerState, Losses]:
+        own, outer = keys
+        state, losses = advance_under(task, recipe, state, data, own)
+        loss = meta_loss_under(task, recipe, state, data, outer)
+        weight = jnp.where(state.step > first_counted, num_losses / num_counted, 0.0)
+        clipped = jnp.minimum(loss, window.max_loss)
+        finite = jnp.isfinite(losses).all() & jnp.isfinite(loss)
+        return state, Losses(weight * clipped, weight, finite)
+
+    state, losses = jax.lax.scan(one_interval, state, (own_keys, outer_keys))
+    return state, losses._replace(finite=losses.finite.all())
+
+
+def score(
     task: Task,
     recipe: Recipe,
     data: Data,
     num_steps: int,
     key: PRNGKeyArray,
     *,
-    scored_share: float = 0.0,
-) -> Run:
+    window: Window,
+) -> Scalar:
+    """Trains one classifier and gives its loss over the window; infinite where it diverged.
+
+    It is the mean weighted loss of `unroll` over the whole run, without the meta-losses that do not
+    count.
+
+    Args:
+        task: The inner problem.
+        recipe: How it is trained.
+        data: The task's data, refreshed.
+        num_steps: Length of the run.
+        key: Fixes initial weights, batches and all draws.
+        window: What counts.
+
+    Raises:
+        ValueError: The window makes no sense, or does not fit the run.
+    """
+    check_window(window, num_steps)
+    num_counted_steps = max(round(num_steps * window.last_share), 1)
+    num_before = num_steps - num_counted_steps
+    num_before -= num_before % window.loss_interval
+    state = init(task, recipe, key)
+    state, early = advance(task, recipe, state, data, num_before, key)
+    num_left = num_steps - num_before
+    _, late = unroll(task, recipe, state, data, num_left, key, window=window, run_length=num_steps)
+    loss = late.weighted.sum() / late.weights.sum()
+    return jnp.where(late.finite & jnp.isfinite(early).all(), loss, jnp.inf)
+
+
+def train(task: Task, recipe: Recipe, data: Data, num_steps: int, key: PRNGKeyArray) -> Run:
     """Trains one classifier from its initial weights.
 
     Args:
         task: The inner problem.
         recipe: How it is trained.
-        data: The task's data, refreshed if the run is scored.
+        data: The task's data.
         num_steps: Length of the run.
         key: Fixes initial weights, batches and all draws.
-        scored_share: The last share of the run, in [0, 1], after each of whose steps the
-            meta-loss is taken, but at least after the last step; 0 scores nothing.
     """
-    if not 0.0 <= scored_share <= 1.0:
-        raise ValueError(f"scored_share must lie in [0, 1], got {scored_share}.")
-    num_scored = max(round(num_steps * scored_share), 1) if scored_share else 0
-
-    def scored_step(state: InnerState, _: None) -> tuple[InnerState, tuple[Scalar, Scalar]]:
-        state, loss = step(task, recipe, state, data, key)
-        return state, (loss, meta_loss(task, recipe, state, data, key))
-
-    state = init(task, recipe, key)
-    state, losses = advance(task, recipe, state, data, num_steps - num_scored, key)
-    mean_score = jnp.array(jnp.nan)
-    if num_scored:
-        state, (late, scores) = jax.lax.scan(scored_step, state, length=num_scored)
-        losses, mean_score = jnp.concatenate([losses, late]), scores.mean()
+    state, losses = advance(task, recipe, init(task, recipe, key), data, num_steps, key)
     answer = recipe.answer(state.params, state.optimizer_state)
     if task.finish is not None:
         answer = task.finish(answer, data, key)
-    return Run(answer, losses, mean_score, ~jnp.isfinite(losses).all())
+    return Run(answer, losses, ~jnp.isfinite(losses).all())

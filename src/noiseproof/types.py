@@ -70,7 +70,6 @@ class Model(NamedTuple):
             image alone.
         apply_dropout: `(params, images, rate, key) -> logits`, with each hidden unit left out by a
             chance of `rate`; None where a classifier has no such thing.
-        in_turn: Whether many are trained faster one after another than stacked, on this machine.
         apply_train: Like `apply`, in training; None where it is the same.
         calibrate: `(params, images) -> params`, with the statistics of these training images; None
             where there are none.
@@ -79,7 +78,6 @@ class Model(NamedTuple):
     init: Callable[[PRNGKeyArray], Params]
     apply: Callable[[Params, Float[Array, "batch height width channels"]], Any]
     apply_dropout: Callable[[Params, Any, Any, PRNGKeyArray], Any] | None = None
-    in_turn: bool = False
     apply_train: Callable[[Params, Any], Any] | None = None
     calibrate: Callable[[Params, Any], Params] | None = None
 
@@ -108,7 +106,6 @@ class Task(NamedTuple):
             steps, for example a pool of freshly corrupted images; called once an outer step.
         regularized_loss: `(params, data, regularization, key) -> scalar`, `loss` on the same batch
             under a recipe's `Regularization`; None where a task has no such thing.
-        in_turn: Whether many runs are faster one after another than stacked, on this machine.
         finish: `(params, data, key) -> params`, what is done to final weights before they are
             judged, for example measuring the statistics of norms; None where that is nothing.
     """
@@ -118,7 +115,6 @@ class Task(NamedTuple):
     meta_loss: Callable[[Params, Any, PRNGKeyArray], Scalar]
     refresh: Callable[[Any, PRNGKeyArray], Any]
     regularized_loss: Callable[[Params, Any, Regularization, PRNGKeyArray], Scalar] | None = None
-    in_turn: bool = False
     finish: Callable[[Params, Any, PRNGKeyArray], Params] | None = None
 
 

@@ -5,12 +5,14 @@ import optax
 import pytest
 
 from noiseproof.evaluate.tuning import scorer, tune
+from noiseproof.inner_loop import Window
 from noiseproof.rivals import Rival
 from noiseproof.rivals.knobs import LogUniform
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import Recipe
 
 TASK = quadratic(num_dimensions=2)
+LATE = Window(last_share=0.1)
 SGD = Rival(
     {"learning_rate": LogUniform(1e-4, 10.0)},
     lambda values, _num_steps, _layout: Recipe(optax.sgd(values["learning_rate"])),
@@ -22,7 +24,7 @@ def data(outer_target: float) -> QuadraticData:
 
 
 def search(rival: Rival = SGD, outer: float = 0.0, select: float = 0.0, **options):
-    options = {"layout": None, "num_steps": 20, "num_trials": 30, **options}
+    options = {"layout": None, "num_steps": 20, "window": LATE, "num_trials": 30, **options}
     return tune(TASK, rival, data(outer), data(select), jax.random.key(0), **options)
 
 
@@ -66,7 +68,7 @@ def test_a_rival_says_how_many_trials_it_needs() -> None:
 
 
 def score_all(rates: np.ndarray, num_at_once: int, rival: Rival = SGD, **options) -> np.ndarray:
-    options = {"num_steps": 3, "scored_share": 1.0, **options}
+    options = {"num_steps": 3, "window": Window(), **options}
     score = scorer(TASK, rival, None, num_at_once=num_at_once, **options)
     keys = jax.random.split(jax.random.key(2), len(rates))
     return score({"learning_rate": rates}, data(1.0), keys)
@@ -95,7 +97,7 @@ def test_many_trials_share_one_program() -> None:
 
 def test_a_share_that_rounds_to_nothing_scores_the_last_step() -> None:
     """One step of rate 1 ends in the target (0, 0), half a square of (1, 1) away from the outer."""
-    found = score_all(np.array([1.0]), 1, scored_share=0.01)
+    found = score_all(np.array([1.0]), 1, window=Window(last_share=0.01))
     assert float(found[0]) == pytest.approx(1.0)
 
 
@@ -105,7 +107,7 @@ def test_a_share_that_rounds_to_nothing_scores_the_last_step() -> None:
         ({"num_trials": 0}, "num_trials must be positive, got 0"),
         ({"num_finalists": 0}, "num_finalists must be positive, got 0"),
         ({"num_final_runs": 0}, "num_final_runs must be positive, got 0"),
-        ({"scored_share": 0.0}, r"scored_share must lie in \(0, 1\], got 0.0"),
+        ({"window": Window(last_share=0.0)}, r"last_share must lie in \(0, 1\], got 0.0"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, float], message: str) -> None:

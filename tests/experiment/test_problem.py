@@ -35,6 +35,14 @@ def test_every_estimator_takes_the_settings_that_it_has(kind: str) -> None:
     assert found.num_inner_steps == num_runs * num_steps
 
 
+@pytest.mark.parametrize(("model", "in_turn"), [("mlp", False), ("convnet", True)])
+def test_runs_of_a_convnet_go_in_turn_on_a_cpu(model: str, in_turn: bool) -> None:
+    """Catches a placement that is not asked for, which costs convnets three times their time."""
+    problem = build_problem(default_settings([f"model.kind={model}"]), None)
+    expected = in_turn and jax.default_backend() == "cpu"
+    assert problem.objective.placement.in_turn == expected
+
+
 def test_run_lengths_reach_the_estimator() -> None:
     """Those of a curriculum that has not begun are short, where `num_steps` allows for four."""
     settings = [

@@ -16,6 +16,7 @@ from noiseproof.experiment.meta_problem import (
 from noiseproof.experiment.problem import build_problem
 from noiseproof.experiment.reading import default_settings
 from noiseproof.experiment.settings import TaskOverlay, as_dict
+from noiseproof.metatrain.memory import check_runs_fit
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.results import read_metrics
 
@@ -81,6 +82,16 @@ def test_tasks_on_one_data_set_share_its_images() -> None:
     ]
     assert sizes == [8, 16]
     assert meta.estimator.num_inner_steps == 2 * (2 * 2 * 10)
+
+
+def test_memory_is_that_of_all_tasks() -> None:
+    """Catches a check of the settings' own problem, which is one of them."""
+    widths = ("tasks=[{model={hidden_sizes=[8]}}]", "model.hidden_sizes=[16]")
+    metas = [built("estimator.num_pairs=2", change) for change in (TWO_WIDTHS, *widths)]
+    both, narrow, wide = (
+        check_runs_fit(meta.objective, meta.estimator, meta.data) for meta in metas
+    )
+    assert both == narrow + wide
 
 
 def test_reparametrization_reaches_the_estimator_and_not_the_score() -> None:

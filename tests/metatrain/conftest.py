@@ -8,8 +8,8 @@ import optax
 import pytest
 
 from noiseproof import inner_loop
-from noiseproof.metatrain import Objective
-from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.inner_loop import Window
+from noiseproof.metatrain import Objective, recipe_of
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import LearnedOptimizer
 
@@ -30,10 +30,9 @@ def exact_gradient(objective, theta, data):
     """Of the mean meta-loss of a whole run, by backpropagation."""
 
     def mean_loss(theta):
-        recipe, num_steps = recipe_of(objective, theta), objective.num_steps
+        task, recipe, num_steps = objective.task, recipe_of(objective, theta), objective.num_steps
         key = jax.random.key(0)
-        run = inner_loop.train(objective.task, recipe, data, num_steps, key, scored_share=1.0)
-        return run.meta_loss
+        return inner_loop.score(task, recipe, data, num_steps, key, window=objective.window)
 
     return jax.jit(jax.grad(mean_loss))(theta)["push"]
 
@@ -60,7 +59,8 @@ def affine() -> SimpleNamespace:
     """
     task = quadratic(num_dimensions=2, noise_std=1.0)
     sure_task = quadratic(num_dimensions=2)._replace(init=lambda _key: {"weight": jnp.zeros(2)})
-    objective = Objective(task, pushed_descent(), None, num_steps=12, max_loss=1e9)
+    window = Window(max_loss=1e9)
+    objective = Objective(task, pushed_descent(), None, num_steps=12, window=window)
     sure = objective._replace(task=sure_task)
     theta = {"push": jnp.array([0.3, -0.2])}
     data = QuadraticData(jnp.array([1.0, 2.0]), jnp.array([-1.0, 0.5]))

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from spread_run import OPTIONS, PLAN, rates
 
-from noiseproof.metatrain import Objective, nres
+from noiseproof.metatrain import Objective, Placement, nres
 from noiseproof.metatrain.outer_loop import OuterState, meta_train
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 
@@ -23,7 +23,7 @@ def go_on(folder: Path, num_devices: int, until: int) -> OuterState | None:
     """From the last checkpoint, if there is one; None where it was stopped."""
     mesh = Mesh(np.array(jax.devices()[:num_devices]), ("pairs",)) if num_devices > 1 else None
     task = quadratic(num_dimensions=3, noise_std=1.0)
-    objective = Objective(task, rates(), None, num_steps=8, mesh=mesh)
+    objective = Objective(task, rates(), None, num_steps=8, placement=Placement(mesh))
     estimator = nres(objective, **{key: OPTIONS[key] for key in ("num_pairs", "std", "truncation")})
     data = QuadraticData(jnp.array([1.0, 2.0, -1.0]), jnp.array([0.5, 1.0, -1.0]))
     reached = []

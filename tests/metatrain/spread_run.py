@@ -19,9 +19,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 
-from noiseproof.metatrain import ESTIMATORS, Objective
-from noiseproof.metatrain.devices import connect, everywhere, exchanged_bytes, is_first_process
+from noiseproof.metatrain import ESTIMATORS, Objective, Placement
 from noiseproof.metatrain.outer_loop import Plan, build_steps
+from noiseproof.metatrain.processes import connect, is_first_process
+from noiseproof.metatrain.sharding import exchanged_bytes, replicate
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import LearnedOptimizer
 
@@ -44,7 +45,7 @@ def rates() -> LearnedOptimizer:
 def ten_steps(name: str, num_devices: int, num_pairs: int) -> dict[str, np.ndarray]:
     mesh = Mesh(np.array(jax.devices()[:num_devices]), ("pairs",)) if num_devices > 1 else None
     task = quadratic(num_dimensions=3, noise_std=1.0)
-    objective = Objective(task, rates(), None, num_steps=8, mesh=mesh)
+    objective = Objective(task, rates(), None, num_steps=8, placement=Placement(mesh))
     known = inspect.signature(ESTIMATORS[name]).parameters
     changed = {**OPTIONS, "num_pairs": num_pairs, "num_runs": num_pairs}
     options = {key: value for key, value in changed.items() if key in known}
@@ -53,7 +54,7 @@ def ten_steps(name: str, num_devices: int, num_pairs: int) -> dict[str, np.ndarr
     with mock.patch.object(jax, "jit", quick):
         steps = build_steps(objective, ESTIMATORS[name](objective, **options), PLAN)
     data = QuadraticData(jnp.array([1.0, 2.0, -1.0]), jnp.array([0.5, 1.0, -1.0]))
-    data, key = everywhere(data, mesh), jax.random.key(0)
+    data, key = replicate(data, mesh), jax.random.key(0)
     state = steps.start(data, key, key)
     for _ in range(10):
         state, found, _norm = steps.advance(state, data, key)

@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 
 from noiseproof import inner_loop
-from noiseproof.metatrain.antithetic import (
-    Losses,
-    combine,
-    pair_gradient,
-    pair_keys,
-    recipe_of,
-    start_pair,
-    unroll,
-    unroll_pair,
-)
+from noiseproof.inner_loop import Losses, Window
+from noiseproof.metatrain import recipe_of
+from noiseproof.metatrain.antithetic import pair_gradient, start_pair, unroll_pair
+from noiseproof.metatrain.particles import combine, particle_keys
+from noiseproof.metatrain.unrolling import unroll
 
 RUN_KEY = jax.random.key(5)
 
@@ -60,7 +55,7 @@ def losses_after_each_step(affine):
 )
 def test_the_mean_is_over_the_last_share(affine, losses_after_each_step, interval, share, counted):
     """Catches a weight that is off by one loss."""
-    objective = affine.objective._replace(loss_interval=interval, last_share=share)
+    objective = affine.objective._replace(window=Window(interval, share, max_loss=1e9))
     _, losses = unroll_whole(affine, objective, affine.data)
     expected = np.mean([losses_after_each_step[step - 1] for step in counted])
     assert losses.weighted.shape == (12 // interval,)
@@ -70,7 +65,7 @@ def test_the_mean_is_over_the_last_share(affine, losses_after_each_step, interva
 
 
 def test_losses_are_clipped_before_they_are_weighted(affine):
-    objective = affine.objective._replace(max_loss=0.01, last_share=0.5)
+    objective = affine.objective._replace(window=Window(max_loss=0.01, last_share=0.5))
     _, losses = unroll_whole(affine, objective, affine.data)
     np.testing.assert_allclose(losses.weighted, [0.0] * 6 + [0.02] * 6)
     assert bool(losses.finite)
@@ -130,7 +125,7 @@ def test_a_pairs_gradient_is_its_slope_along_eps():
 
 def test_keys_belong_to_the_index_of_a_pair():
     """So that more pairs, or more devices, leave the first ones as they were."""
-    four, two = (jax.random.key_data(pair_keys(n, RUN_KEY)) for n in (4, 2))
+    four, two = (jax.random.key_data(particle_keys(n, RUN_KEY)) for n in (4, 2))
     np.testing.assert_array_equal(four[:2], two)
     assert len(np.unique(four, axis=0)) == 4
 

@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from noiseproof import inner_loop
-from noiseproof.metatrain import Objective, full_backprop, truncated_backprop
-from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.inner_loop import Window
+from noiseproof.metatrain import Objective, full_backprop, recipe_of, truncated_backprop
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import LearnedOptimizer, Task
 
@@ -40,7 +40,11 @@ def test_the_whole_run_against_finite_differences():
     """
     task = quadratic(num_dimensions=3, noise_std=0.1)
     objective = Objective(
-        task, learned_momentum(), None, num_steps=20, loss_interval=2, last_share=0.5
+        task,
+        learned_momentum(),
+        None,
+        num_steps=20,
+        window=Window(loss_interval=2, last_share=0.5),
     )
     data = QuadraticData(jnp.array([1.0, -1.0, 0.5]), jnp.array([-1.0, 1.0, 1.0]))
     theta = {"log_rate": jnp.float32(-2.0), "decay": jnp.float32(0.3)}
@@ -173,7 +177,7 @@ def test_an_exploded_gradient_counts_as_diverged(affine):
 
 
 def test_a_clipped_loss_has_no_gradient(affine):
-    objective = affine.objective._replace(max_loss=1e-6)
+    objective = affine.objective._replace(window=Window(max_loss=1e-6))
     estimator = full_backprop(objective, num_runs=2)
     key = jax.random.key(0)
     state = estimator.init(affine.theta, affine.data, key)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from noiseproof.metatrain import ESTIMATORS
-from noiseproof.metatrain.devices import (
-    connect,
+from noiseproof.metatrain.processes import connect
+from noiseproof.metatrain.sharding import (
+    Placement,
     exchanged_bytes,
     num_devices_each,
     over_pairs,
@@ -138,7 +139,7 @@ def test_one_device_needs_no_mesh() -> None:
 def test_pairs_that_the_mesh_does_not_divide_are_refused() -> None:
     mesh = SimpleNamespace(size=8)
     with pytest.raises(ValueError, match="multiple of the mesh's 8 devices, got 12"):
-        over_pairs.__wrapped__(lambda shared, own: own, 12, mesh)
+        over_pairs.__wrapped__(lambda shared, own: own, 12, Placement(mesh))
 
 
 def test_exchanges_that_are_no_sums_are_named() -> None:

@@ -4,8 +4,7 @@ import jax
 import numpy as np
 
 from noiseproof import inner_loop
-from noiseproof.metatrain import es
-from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.metatrain import es, recipe_of
 
 
 def test_each_pair_projects_the_gradient_on_its_perturbation(affine):
@@ -35,14 +34,14 @@ def test_the_meta_loss_is_the_mean_of_both_sides(affine):
     assert state == ()
     recipe = recipe_of(affine.objective, affine.theta)
     expected = [
-        inner_loop.train(
+        inner_loop.score(
             affine.objective.task,
             recipe,
             affine.data,
             12,
             jax.random.split(jax.random.fold_in(key, pair))[1],
-            scored_share=1.0,
-        ).meta_loss
+            window=affine.objective.window,
+        )
         for pair in range(2)
     ]
     np.testing.assert_allclose(found.meta_loss, np.mean(expected), rtol=1e-3)

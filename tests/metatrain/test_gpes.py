@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from noiseproof.inner_loop import Window
 from noiseproof.metatrain import nres, pes
 from noiseproof.metatrain.gpes import gpes
 
@@ -115,7 +116,7 @@ def test_between_the_two_a_perturbation_lasts_some_truncations(affine):
 
 def test_the_last_loss_of_a_run_is_credited_to_all_its_perturbations(affine):
     """Only it counts here, and the estimate is its slope along xi, not along eps."""
-    objective = affine.objective._replace(last_share=1 / 12)
+    objective = affine.objective._replace(window=Window(last_share=1 / 12, max_loss=1e9))
     estimator = pes(objective, truncation=TRUNCATION, num_pairs=1, std=0.5)
     found, states = follow(affine, estimator, 4)
     for early in found[:3]:
@@ -199,7 +200,7 @@ def test_one_truncation_a_run_leaves_nothing_to_reuse(affine):
     ],
 )
 def test_truncations_must_fill_the_run(affine, builder, truncation, message):
-    objective = affine.objective._replace(loss_interval=4)
+    objective = affine.objective._replace(window=Window(loss_interval=4))
     with pytest.raises(ValueError, match=message):
         builder(objective, truncation=truncation, num_pairs=2, std=0.5)
 

@@ -11,8 +11,8 @@ import optax
 import pytest
 
 from noiseproof import inner_loop
-from noiseproof.metatrain import Objective, joint_estimator, joint_objective, pes
-from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.inner_loop import Window
+from noiseproof.metatrain import Objective, joint_estimator, joint_objective, pes, recipe_of
 from noiseproof.metatrain.joint import joint_task, mean_estimate
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
@@ -33,7 +33,7 @@ def clipped_descent() -> LearnedOptimizer:
 
 def objective_of(num_dimensions: int, *, noise_std: float = 0.0) -> Objective:
     task = quadratic(num_dimensions=num_dimensions, noise_std=noise_std)
-    return Objective(task, clipped_descent(), None, num_steps=8, max_loss=1e9)
+    return Objective(task, clipped_descent(), None, num_steps=8, window=Window(max_loss=1e9))
 
 
 NOISY = [objective_of(2, noise_std=1.0), objective_of(3, noise_std=1.0)]
@@ -106,23 +106,31 @@ def test_tasks_that_are_scored_together_are_trained_as_if_alone() -> None:
         for one, size in zip(map(objective_of, (2, 3)), (2, 3), strict=True)
     ]
 
+    @functools.partial(jit, static_argnums=0)
     def train(objective, data):
-        recipe, key = recipe_of(objective, THETA), jax.random.key(0)
-        return inner_loop.train(objective.task, recipe, data, 8, key, scored_share=0.5)
+        task, recipe, key = objective.task, recipe_of(objective, THETA), jax.random.key(0)
+        run = inner_loop.train(task, recipe, data, 8, key)
+        return run.params, inner_loop.score(task, recipe, data, 8, key, window=objective.window)
 
-    runs = [train(one, data) for one, data in zip(alone, DATA, strict=True)]
-    together = train(joint_objective(alone, weights=WEIGHTS), DATA)
-    for params, run in zip(together.params, runs, strict=True):
-        np.testing.assert_allclose(params["weight"], run.params["weight"], rtol=1e-5)
-    expected = 0.25 * runs[0].meta_loss + 0.75 * runs[1].meta_loss
-    assert float(together.meta_loss) == pytest.approx(float(expected), rel=1e-5)
+    # One of the two losses is far above its limit, and the other one below.
+    limits = (0.1, 1e9)
+    alone = [
+        one._replace(window=Window(last_share=0.5, max_loss=limit))
+        for one, limit in zip(alone, limits, strict=True)
+    ]
+    runs = [train(objective, data) for objective, data in zip(alone, DATA, strict=True)]
+    params, score = train(joint_objective(alone, weights=WEIGHTS), DATA)
+    for part, (expected, _) in zip(params, runs, strict=True):
+        np.testing.assert_allclose(part["weight"], expected["weight"], rtol=1e-5)
+    assert float(runs[0][1]) == pytest.approx(0.1)
+    assert float(score) == pytest.approx(0.25 * 0.1 + 0.75 * float(runs[1][1]), rel=1e-5)
 
 
 def test_every_task_has_draws_of_its_own() -> None:
     task = quadratic(num_dimensions=2, noise_std=1.0)._replace(
         refresh=lambda _data, key: jax.random.normal(key)
     )
-    both = joint_task([task, task], [0.5, 0.5])
+    both = joint_task([task, task], [0.5, 0.5], [10.0, 10.0])
     first, second = both.init(jax.random.key(0))
     assert not np.allclose(first["weight"], second["weight"])
     first, second = both.refresh((None, None), jax.random.key(0))

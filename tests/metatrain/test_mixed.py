@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from noiseproof.inner_loop import Losses
 from noiseproof.metatrain import full_backprop, mixed, tes
-from noiseproof.metatrain.antithetic import Losses
 from noiseproof.metatrain.mixed import TwoGradients, combine_mixed
 
 NUM_PAIRS = 6

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from noiseproof.metatrain import Objective, pes
+from noiseproof.metatrain import Objective, Placement, pes
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Theta
@@ -66,7 +66,7 @@ def test_runs_in_turn_and_stacked_end_with_one_theta() -> None:
     """Four steps of 8 runs each; sums in another order, of numbers of size 1."""
     found = []
     for in_turn in (False, True):
-        objective = OBJECTIVE._replace(task=OBJECTIVE.task._replace(in_turn=in_turn))
+        objective = OBJECTIVE._replace(placement=Placement(in_turn=in_turn))
         estimator = pes(objective, truncation=5, num_pairs=4, std=0.1)
         plan = PLAN._replace(num_outer_steps=4)
         found.append(meta_train(objective, estimator, plan, DATA, DATA, jax.random.key(0)))

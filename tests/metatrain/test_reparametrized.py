@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from noiseproof import inner_loop
-from noiseproof.metatrain import Objective, pes, reparametrized
-from noiseproof.metatrain.antithetic import recipe_of, start_run
+from noiseproof.inner_loop import Window
+from noiseproof.metatrain import Objective, pes, recipe_of, reparametrized
 from noiseproof.metatrain.reparametrized import LEVELS, weights_only
+from noiseproof.metatrain.unrolling import start_run
 from noiseproof.models import mlp
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.layout import layout_of
@@ -41,7 +42,7 @@ TASK = image_classification(
 )
 PARAMS = MODEL.init(jax.random.key(5))
 LAYOUT = layout_of(PARAMS, IMAGE_SHAPE)
-PLAIN = Objective(TASK, descent(), LAYOUT, num_steps=4, loss_interval=2)
+PLAIN = Objective(TASK, descent(), LAYOUT, num_steps=4, window=Window(loss_interval=2))
 THETA = descent().init(jax.random.key(0))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from noiseproof.inner_loop import Window
 from noiseproof.metatrain import RUN_LENGTHS, es, full_backprop, mixed, pes
 from noiseproof.metatrain.run_lengths import constant, curriculum, log_uniform
 from noiseproof.types import LearnedOptimizer
@@ -65,7 +66,9 @@ def test_a_run_of_a_drawn_length_is_a_run_of_that_length(affine, builder):
 
     In what the rule is told, what share of the losses counts, and when a new run begins.
     """
-    long = affine.objective._replace(learned=slowing_descent(), last_share=0.5)
+    long = affine.objective._replace(
+        learned=slowing_descent(), window=Window(last_share=0.5, max_loss=1e9)
+    )
     short = long._replace(num_steps=6)
     drawn = long._replace(run_length=lambda _num_estimates, _key: jnp.float32(4.0))
     found = []

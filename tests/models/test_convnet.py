@@ -6,9 +6,6 @@ import pytest
 from sklearn.datasets import load_digits
 
 from noiseproof.models import convnet
-from noiseproof.models.standardized import standardized
-from noiseproof.tasks.image_classification import image_classification
-from noiseproof.tasks.mixtures import Component, clean
 
 
 def test_shapes_follow_the_halving_rounded_up():
@@ -17,16 +14,6 @@ def test_shapes_follow_the_halving_rounded_up():
     # 14 -> 7 -> 4 -> 2, so that the readout sees 2 · 2 · 32 values.
     shapes = [layer["weight"].shape for layer in params]
     assert shapes == [(3, 3, 1, 8), (3, 3, 8, 16), (3, 3, 16, 32), (128, 10)]
-
-
-def test_many_are_trained_in_turn_on_a_cpu_also_when_standardized():
-    model = convnet(image_shape=(8, 8, 1), num_classes=10)
-    assert model.in_turn == (jax.default_backend() == "cpu")
-    assert standardized(model, jnp.zeros(1), jnp.ones(1)).in_turn == model.in_turn
-    task = image_classification(
-        model, batch_size=4, outer_batch_size=4, components=[Component(1.0, clean)]
-    )
-    assert task.in_turn == model.in_turn
 
 
 def test_learns_digits_in_a_short_run():

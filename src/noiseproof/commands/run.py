@@ -10,7 +10,6 @@ from types import FrameType
 from rich.console import Console
 
 from noiseproof.commands.notices import tell_notices
-from noiseproof.commands.plan import check_memory
 from noiseproof.commands.progress import on_console
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.running import run_experiment
@@ -39,7 +38,6 @@ def run(
     experiment = build_experiment(settings, data_dir)
     if not console.quiet:
         tell_notices(experiment.problem.dataset)
-    check_memory(experiment)
     with stop_on_signals() as should_stop, on_console(console, should_stop) as progress:
         return run_experiment(
             experiment,

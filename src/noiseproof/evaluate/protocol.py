@@ -97,6 +97,7 @@ def judge(
     *,
     num_steps: int,
     num_classes: int,
+    in_turn: bool = False,
 ) -> Judged:
     """Trains a classifier under every key and tests it on every set.
 
@@ -109,12 +110,13 @@ def judge(
         keys: One for each seed.
         num_steps: Length of a run.
         num_classes: For the accuracy of chance.
+        in_turn: Whether seeds are trained one after another, see `inner_loop.faster_in_turn`.
     """
 
     @jax.jit
     def train(data: Data, keys: Key[Array, " seeds"]) -> inner_loop.Run:
         one_run = partial(inner_loop.train, task, recipe, data, num_steps)
-        return inner_loop.over_runs(one_run, in_turn=task.in_turn)(keys)
+        return inner_loop.over_runs(one_run, in_turn=in_turn)(keys)
 
     compiled = train.lower(data, keys).compile()
     began = time.perf_counter()

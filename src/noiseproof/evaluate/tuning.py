@@ -1,8 +1,8 @@
 """Tuning of rivals by random search, on the very loss that theta is meta-trained on.
 
-Trials are scored on the `outer` split over the last part of one run; the best of them are scored
-again over several runs on the `select` split, and the best there is the rival (the two-stage
-protocol keeps the luck of one run from choosing).
+Trials are scored on the `outer` split over the window of one run, that of meta-training; the best
+of them are scored again over several runs on the `select` split, and the best there is the rival
+(the two-stage protocol keeps the luck of one run from choosing).
 """
 
 import warnings
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 
 from noiseproof import inner_loop
+from noiseproof.inner_loop import Window, check_window
 from noiseproof.rivals import Rival
 from noiseproof.rivals.knobs import Values, draw, on_edge
 from noiseproof.types import Data, Layout, Task
@@ -57,10 +58,11 @@ def tune(
     *,
     layout: Layout,
     num_steps: int,
+    window: Window,
+    in_turn: bool = False,
     num_trials: int | None = None,
     num_finalists: int = 5,
     num_final_runs: int = 5,
-    scored_share: float = 0.1,
 ) -> Tuned:
     """Searches the knobs of a rival.
 
@@ -72,16 +74,18 @@ def tune(
         key: Fixes the points and the runs.
         layout: The roles of the classifier's tensors.
         num_steps: Length of a run.
+        window: Which outer losses of a run count.
+        in_turn: Whether runs go one after another, see `inner_loop.faster_in_turn`.
         num_trials: Random points; None for the rival's own number.
         num_finalists: Points that are scored again, all where there are fewer.
         num_final_runs: Runs of each finalist.
-        scored_share: The last share of a run that counts, in (0, 1].
 
     Raises:
-        ValueError: A count is not positive, or the share is out of range.
+        ValueError: A count is not positive, or the window makes no sense.
     """
     num_trials = rival.num_trials if num_trials is None else num_trials
-    _check(scored_share, num_trials, num_finalists, num_final_runs)
+    check_window(window, num_steps)
+    _check(num_trials, num_finalists, num_final_runs)
     points_key, pool_key, select_key, run_key = jax.random.split(key, 4)
     generator = np.random.default_rng(int(jax.random.bits(points_key)))
     points = draw(rival.knobs, num_trials, generator)
@@ -89,7 +93,7 @@ def tune(
     num_at_once = min(
         RUNS_AT_ONCE.get(jax.default_backend(), 64), max(num_trials, num_finalists * num_final_runs)
     )
-    score = scorer(task, rival, layout, num_steps, scored_share, num_at_once)
+    score = scorer(task, rival, layout, num_steps, num_at_once, window=window, in_turn=in_turn)
     pooled = jax.jit(task.refresh)
 
     first_keys = jnp.repeat(jax.random.split(run_key, 1), num_trials)
@@ -113,8 +117,10 @@ def scorer(
     rival: Rival,
     layout: Layout,
     num_steps: int,
-    scored_share: float,
     num_at_once: int,
+    *,
+    window: Window,
+    in_turn: bool = False,
 ) -> Scorer:
     """What scores runs, so many at once: memory does not grow with trials, and one program serves
     all. A diverged run scores infinity.
@@ -122,12 +128,11 @@ def scorer(
 
     def score(data: Data, values: Values, key: PRNGKeyArray) -> Scalar:
         recipe = rival.recipe(values, num_steps, layout)
-        run = inner_loop.train(task, recipe, data, num_steps, key, scored_share=scored_share)
-        return jnp.where(run.diverged | ~jnp.isfinite(run.meta_loss), jnp.inf, run.meta_loss)
+        return inner_loop.score(task, recipe, data, num_steps, key, window=window)
 
     @jax.jit
     def all_scores(data: Data, values: Any, keys: Key[Array, " runs"]) -> Float[Array, " runs"]:
-        return inner_loop.over_runs(partial(score, data), in_turn=task.in_turn)(values, keys)
+        return inner_loop.over_runs(partial(score, data), in_turn=in_turn)(values, keys)
 
     def scores(points: Points, data: Data, keys: Key[Array, " runs"]) -> Float[np.ndarray, " runs"]:
         found = []
@@ -141,9 +146,7 @@ def scorer(
     return scores
 
 
-def _check(scored_share: float, *counts: int) -> None:
-    if not 0.0 < scored_share <= 1.0:
-        raise ValueError(f"scored_share must lie in (0, 1], got {scored_share}.")
+def _check(*counts: int) -> None:
     names = ("num_trials", "num_finalists", "num_final_runs")
     for name, count in zip(names, counts, strict=True):
         if count < 1:

@@ -96,6 +96,7 @@ def judged_on(
         keys,
         num_steps=problem.objective.num_steps,
         num_classes=problem.dataset.num_classes,
+        in_turn=problem.objective.placement.in_turn,
     )
 
 

@@ -143,6 +143,8 @@ def tuned_contestant(
             key,
             layout=objective.layout,
             num_steps=objective.num_steps,
+            window=objective.window,
+            in_turn=objective.placement.in_turn,
             num_trials=search.num_trials,
             num_finalists=experiment.num_finalists,
             num_final_runs=experiment.num_final_runs,

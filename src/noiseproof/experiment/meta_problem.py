@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from jax.sharding import Mesh
 
 from noiseproof.experiment.choices import built
 from noiseproof.experiment.problem import Problem, build_problem
@@ -25,7 +26,7 @@ from noiseproof.metatrain import (
     joint_objective,
     reparametrized,
 )
-from noiseproof.metatrain.devices import pairs_mesh
+from noiseproof.metatrain.sharding import pairs_mesh
 from noiseproof.types import Data, GradientEstimator, Theta
 
 
@@ -60,7 +61,7 @@ def build_meta_problem(settings: Settings, problem: Problem, data_dir: Path | No
     """
     mesh = pairs_mesh(num_particles(settings.estimator))
     if not settings.tasks:
-        objective, unflatten = flattened(problem.objective._replace(mesh=mesh))
+        objective, unflatten = flattened(on_mesh(problem.objective, mesh))
         estimator = build_estimator(settings, objective)
         return MetaProblem(objective, estimator, problem.data, problem.select_data, unflatten)
     overlaid = [with_task(settings, task) for task in settings.tasks]
@@ -68,7 +69,7 @@ def build_meta_problem(settings: Settings, problem: Problem, data_dir: Path | No
     # Tasks on one data set share its arrays.
     shared = {settings.data: problem}
     sources = [shared.setdefault(s.data, p) for s, p in zip(overlaid, problems, strict=True)]
-    rows = [flattened(one.objective._replace(mesh=mesh)) for one in problems]
+    rows = [flattened(on_mesh(one.objective, mesh)) for one in problems]
     objectives = [objective for objective, _ in rows]
     weights = [
         chance_weight(task.weight, one.dataset.num_classes)
@@ -82,6 +83,11 @@ def build_meta_problem(settings: Settings, problem: Problem, data_dir: Path | No
         tuple(one.select_data for one in sources),
         rows[0][1],
     )
+
+
+def on_mesh(objective: Objective, mesh: Mesh | None) -> Objective:
+    """The objective with its runs spread over these devices."""
+    return objective._replace(placement=objective.placement._replace(mesh=mesh))
 
 
 def build_estimator(settings: Settings, objective: Objective) -> GradientEstimator:

@@ -13,8 +13,8 @@ from noiseproof.data import Dataset, image_shape, load_dataset
 from noiseproof.experiment import settings as sections
 from noiseproof.experiment.choices import built, kind_of
 from noiseproof.experiment.settings import Settings
-from noiseproof.metatrain import Objective
-from noiseproof.metatrain.antithetic import recipe_of
+from noiseproof.inner_loop import Window, faster_in_turn
+from noiseproof.metatrain import Objective, Placement, recipe_of
 from noiseproof.models import MODELS
 from noiseproof.models.standardized import channel_statistics, standardized
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
@@ -66,9 +66,12 @@ def build_problem(settings: Settings, data_dir: Path | None) -> Problem:
         learned=built(LEARNED_OPTIMIZERS, settings.rule),
         layout=layout_of(params, shape),
         num_steps=settings.inner.num_steps,
-        loss_interval=settings.window.loss_interval,
-        last_share=settings.window.last_share,
-        max_loss=1.5 * math.log(dataset.num_classes),
+        window=Window(
+            loss_interval=settings.window.loss_interval,
+            last_share=settings.window.last_share,
+            max_loss=1.5 * math.log(dataset.num_classes),
+        ),
+        placement=Placement(in_turn=faster_in_turn(params, jax.default_backend())),
     )
     check_rule(objective, params)
     train, outer, select = (

@@ -16,8 +16,10 @@ from noiseproof.experiment.folder import claim
 from noiseproof.experiment.meta_problem import MetaProblem
 from noiseproof.experiment.progress import SILENT, Progress
 from noiseproof.experiment.tuned import found_by, take_over
-from noiseproof.metatrain.devices import first_alone, here, is_first_process, leave
+from noiseproof.metatrain.memory import check_runs_fit
 from noiseproof.metatrain.outer_loop import OuterState, meta_train
+from noiseproof.metatrain.processes import first_alone, is_first_process, leave
+from noiseproof.metatrain.sharding import as_local
 from noiseproof.results import Improvement, MetaTraining, Summary
 
 LIMITS = (
@@ -58,6 +60,8 @@ def run_experiment(
         ValueError: Whatever is wrong, in one line, before anything is written.
         KeyboardInterrupt: `progress.should_stop` said so; a checkpoint is written.
     """
+    meta = experiment.meta
+    check_runs_fit(meta.objective, meta.estimator, meta.data)
     found = found_by(tuned, experiment.record, experiment.searches) if tuned else None
 
     def begin() -> None:
@@ -112,7 +116,7 @@ def learn(
         on_metrics=lambda line: progress.outer_step(line, plan.num_outer_steps),
         should_stop=progress.should_stop,
     )
-    theta, initial = map(meta.unflatten, here((state.best_theta, state.initial_theta)))
+    theta, initial = map(meta.unflatten, as_local((state.best_theta, state.initial_theta)))
     return MetaTrained(rule, words, theta, initial, cost(state, meta))
 
 

@@ -1,15 +1,17 @@
 """Meta-training: gradient estimators and the outer loop."""
 
-from noiseproof.metatrain.antithetic import Objective, recipe_of
+from noiseproof.inner_loop import Window
 from noiseproof.metatrain.backprop import full_backprop, truncated_backprop
 from noiseproof.metatrain.es import es
 from noiseproof.metatrain.flat import flattened
 from noiseproof.metatrain.gpes import nres, pes
 from noiseproof.metatrain.joint import joint_estimator, joint_objective
 from noiseproof.metatrain.mixed import mixed
+from noiseproof.metatrain.objective import Objective, recipe_of
 from noiseproof.metatrain.outer_loop import Plan, meta_train
 from noiseproof.metatrain.reparametrized import reparametrized
 from noiseproof.metatrain.run_lengths import RUN_LENGTHS
+from noiseproof.metatrain.sharding import Placement
 from noiseproof.metatrain.tes import tes
 
 ESTIMATORS = {
@@ -27,7 +29,9 @@ __all__ = [
     "ESTIMATORS",
     "RUN_LENGTHS",
     "Objective",
+    "Placement",
     "Plan",
+    "Window",
     "es",
     "flattened",
     "full_backprop",

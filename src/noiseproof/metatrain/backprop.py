@@ -13,16 +13,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray, Scalar
 
-from noiseproof.inner_loop import InnerState
-from noiseproof.metatrain.antithetic import (
-    Losses,
-    Objective,
-    check_objective,
-    check_whole_runs,
-    start_run,
-    unroll,
-)
+from noiseproof.inner_loop import InnerState, Losses
+from noiseproof.metatrain.objective import Objective, check_objective, check_whole_runs
 from noiseproof.metatrain.staggered import Particle, staggered
+from noiseproof.metatrain.unrolling import start_run, unroll
 from noiseproof.types import Data, GradientEstimator, Theta
 
 

@@ -10,20 +10,17 @@ import jax
 import optax
 from jaxtyping import PRNGKeyArray
 
+from noiseproof.inner_loop import Losses
 from noiseproof.metatrain.antithetic import (
-    Losses,
-    Objective,
-    check_objective,
     check_pairs,
-    check_whole_runs,
-    combine,
     draw_eps,
     pair_gradient,
-    pair_keys,
     start_pair,
     unroll_pair,
 )
-from noiseproof.metatrain.devices import over_pairs
+from noiseproof.metatrain.objective import Objective, check_objective, check_whole_runs
+from noiseproof.metatrain.particles import combine, particle_keys
+from noiseproof.metatrain.sharding import over_pairs
 from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
 
 
@@ -59,7 +56,7 @@ def es(objective: Objective, *, num_pairs: int, std: float) -> GradientEstimator
         )
         return pair_gradient(losses, eps, std), losses
 
-    all_pairs = over_pairs(one_pair, num_pairs, objective.mesh, in_turn=objective.task.in_turn)
+    all_pairs = over_pairs(one_pair, num_pairs, objective.placement)
 
     def init(_theta: Theta, _data: Data, _key: PRNGKeyArray) -> tuple[()]:
         return ()
@@ -67,6 +64,6 @@ def es(objective: Objective, *, num_pairs: int, std: float) -> GradientEstimator
     def estimate(
         theta: Theta, state: tuple[()], data: Data, key: PRNGKeyArray
     ) -> tuple[MetaEstimate, tuple[()]]:
-        return combine(*all_pairs((theta, data), pair_keys(num_pairs, key))), state
+        return combine(*all_pairs((theta, data), particle_keys(num_pairs, key))), state
 
     return GradientEstimator(init, estimate, 2 * num_pairs * objective.num_steps)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from noiseproof.metatrain.antithetic import Objective
+from noiseproof.metatrain.objective import Objective
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Theta
 
 

@@ -15,17 +15,15 @@ from typing import NamedTuple
 import optax
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.inner_loop import InnerState
+from noiseproof.inner_loop import InnerState, Losses
 from noiseproof.metatrain.antithetic import (
-    Losses,
-    Objective,
-    check_objective,
     check_pairs,
     draw_eps,
     pair_gradient,
     start_pair,
     unroll_pair,
 )
+from noiseproof.metatrain.objective import Objective, check_objective
 from noiseproof.metatrain.staggered import Particle, choose, staggered
 from noiseproof.types import Data, GradientEstimator, Theta
 

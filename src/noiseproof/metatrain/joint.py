@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PRNGKeyArray, Scalar
 
-from noiseproof.metatrain.antithetic import Objective
+from noiseproof.metatrain.objective import Objective
 from noiseproof.types import (
     Data,
     GradientEstimator,
@@ -48,17 +48,21 @@ def joint_estimator(
     def init(theta: Theta, data: Data, key: PRNGKeyArray) -> tuple[Any, ...]:
         keys = jax.random.split(key, len(estimators))
         parts = zip(estimators, data, keys, strict=True)
-        return tuple(one.init(theta, own, key) for one, own, key in parts)
+        return tuple(estimator.init(theta, own, key) for estimator, own, key in parts)
 
     def estimate(
         theta: Theta, state: tuple[Any, ...], data: Data, key: PRNGKeyArray
     ) -> tuple[MetaEstimate, tuple[Any, ...]]:
         keys = jax.random.split(key, len(estimators))
         parts = zip(estimators, state, data, keys, strict=True)
-        found = [one.estimate(theta, under_way, own, key) for one, under_way, own, key in parts]
-        return mean_estimate([one for one, _ in found], shares), tuple(after for _, after in found)
+        estimates, states = zip(
+            *(estimator.estimate(theta, before, own, key) for estimator, before, own, key in parts),
+            strict=True,
+        )
+        return mean_estimate(estimates, shares), states
 
-    return GradientEstimator(init, estimate, sum(one.num_inner_steps for one in estimators))
+    num_inner_steps = sum(estimator.num_inner_steps for estimator in estimators)
+    return GradientEstimator(init, estimate, num_inner_steps)
 
 
 def mean_estimate(estimates: Sequence[MetaEstimate], shares: Sequence[float]) -> MetaEstimate:
@@ -71,21 +75,24 @@ def mean_estimate(estimates: Sequence[MetaEstimate], shares: Sequence[float]) ->
         estimates: One for each task.
         shares: Their weights, which sum to one.
     """
-    gradients, losses, ratios, diverged = zip(*estimates, strict=True)
-    scaled = [optax.tree.scale(*pair) for pair in zip(shares, gradients, strict=True)]
+    scaled = [
+        optax.tree.scale(share, estimate.gradient)
+        for share, estimate in zip(shares, estimates, strict=True)
+    ]
     gradient = jax.tree.map(lambda *leaves: sum(leaves), *scaled)
     errors = [
-        optax.tree.norm(part) / jnp.maximum(ratio, 1e-20)
-        for part, ratio in zip(scaled, ratios, strict=True)
+        optax.tree.norm(part) / jnp.maximum(estimate.signal_to_noise, 1e-20)
+        for part, estimate in zip(scaled, estimates, strict=True)
     ]
+    losses = jnp.stack([estimate.meta_loss for estimate in estimates])
     # Variances of independent estimates add up.
     error = jnp.linalg.norm(jnp.stack(errors))
-    counted = jnp.array(shares) * jnp.isfinite(jnp.stack(losses))
+    counted = jnp.array(shares) * jnp.isfinite(losses)
     return MetaEstimate(
         gradient=gradient,
-        meta_loss=jnp.nansum(counted * jnp.stack(losses)) / counted.sum(),
+        meta_loss=jnp.nansum(counted * losses) / counted.sum(),
         signal_to_noise=optax.tree.norm(gradient) / jnp.maximum(error, 1e-20),
-        diverged_share=jnp.stack(diverged).mean(),
+        diverged_share=jnp.stack([estimate.diverged_share for estimate in estimates]).mean(),
     )
 
 
@@ -107,16 +114,28 @@ def joint_objective(objectives: Sequence[Objective], *, weights: Sequence[float]
     lengths = [objective.num_steps for objective in objectives]
     if len(set(lengths)) > 1:
         raise ValueError(f"num_steps must be the same for all tasks, got {lengths}.")
+    windows = [objective.window for objective in objectives]
+    limits = [window.max_loss for window in windows]
+    max_loss = sum(share * limit for share, limit in zip(shares, limits, strict=True))
+    placements = [objective.placement for objective in objectives]
+    in_turn = any(placement.in_turn for placement in placements)
     return objectives[0]._replace(
-        task=joint_task([objective.task for objective in objectives], shares),
+        task=joint_task([objective.task for objective in objectives], shares, limits),
         learned=joint_optimizer([objective.learned for objective in objectives]),
         layout=tuple(objective.layout for objective in objectives),
-        max_loss=sum(s * one.max_loss for s, one in zip(shares, objectives, strict=True)),
+        window=windows[0]._replace(max_loss=max_loss),
+        placement=placements[0]._replace(in_turn=in_turn),
     )
 
 
-def joint_task(tasks: Sequence[Task], shares: Sequence[float]) -> Task:
-    """A task of a classifier of every task: losses are added up, meta-losses averaged."""
+def joint_task(tasks: Sequence[Task], shares: Sequence[float], limits: Sequence[float]) -> Task:
+    """A task of a classifier of every task: losses are added up, meta-losses averaged.
+
+    Args:
+        tasks: The tasks.
+        shares: Their weights in the meta-loss, which sum to one.
+        limits: Each task's meta-loss above counts as this, as where it is alone.
+    """
 
     def init(key: PRNGKeyArray) -> tuple[Params, ...]:
         keys = jax.random.split(key, len(tasks))
@@ -129,15 +148,16 @@ def joint_task(tasks: Sequence[Task], shares: Sequence[float]) -> Task:
 
     def meta_loss(params: tuple[Params, ...], data: Data, key: PRNGKeyArray) -> Scalar:
         parts = zip(tasks, params, data, jax.random.split(key, len(tasks)), strict=True)
-        losses = [task.meta_loss(own, seen, key) for task, own, seen, key in parts]
-        return jnp.array(shares) @ jnp.stack(losses)
+        losses = jnp.stack([task.meta_loss(own, seen, key) for task, own, seen, key in parts])
+        # What is not finite stays so, since it is a run that diverged.
+        clipped = jnp.where(jnp.isfinite(losses), jnp.minimum(losses, jnp.array(limits)), losses)
+        return jnp.array(shares) @ clipped
 
     def refresh(data: Data, key: PRNGKeyArray) -> tuple[Data, ...]:
         parts = zip(tasks, data, jax.random.split(key, len(tasks)), strict=True)
         return tuple(task.refresh(seen, key) for task, seen, key in parts)
 
-    in_turn = any(task.in_turn for task in tasks)
-    return Task(init, loss, meta_loss, refresh, in_turn=in_turn)
+    return Task(init, loss, meta_loss, refresh)
 
 
 def joint_optimizer(rules: Sequence[LearnedOptimizer]) -> LearnedOptimizer:
@@ -149,15 +169,16 @@ def joint_optimizer(rules: Sequence[LearnedOptimizer]) -> LearnedOptimizer:
         ]
 
         def start(params: Params) -> tuple[Any, ...]:
-            return tuple(one.init(part) for one, part in zip(own, params, strict=True))
+            return tuple(rule.init(part) for rule, part in zip(own, params, strict=True))
 
         def update(
             updates: Params, state: Any, params: Params | None = None
         ) -> tuple[tuple[Params, ...], tuple[Any, ...]]:
             seen = [None] * len(own) if params is None else params
             parts = zip(own, updates, state, seen, strict=True)
-            found = [one.update(grads, before, part) for one, grads, before, part in parts]
-            return tuple(change for change, _ in found), tuple(after for _, after in found)
+            updated = [rule.update(grads, before, part) for rule, grads, before, part in parts]
+            changes, states = zip(*updated, strict=True)
+            return changes, states
 
         return optax.GradientTransformation(start, update)
 

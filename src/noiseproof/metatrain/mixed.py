@@ -18,20 +18,18 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Scalar
 
-from noiseproof.inner_loop import InnerState
+from noiseproof.inner_loop import InnerState, Losses
 from noiseproof.metatrain.antithetic import (
-    Losses,
-    Objective,
-    check_objective,
     check_pairs,
-    combine,
     draw_eps,
     pair_gradient,
-    start_run,
     twins,
     unroll_pair,
 )
+from noiseproof.metatrain.objective import Objective, check_objective
+from noiseproof.metatrain.particles import combine
 from noiseproof.metatrain.staggered import Particle, staggered
+from noiseproof.metatrain.unrolling import start_run
 from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
 
 
@@ -80,8 +78,10 @@ def mixed(
         runs = twins(particle.carry)
 
         def mean_loss(theta: Theta) -> tuple[Scalar, tuple[InnerState, Losses]]:
-            found = unroll_pair(objective, theta, shift, runs, data, truncation, particle.run_key)
-            return found[1].weighted.mean(), found
+            ends, losses = unroll_pair(
+                objective, theta, shift, runs, data, truncation, particle.run_key
+            )
+            return losses.weighted.mean(), (ends, losses)
 
         (_, (ends, losses)), through = jax.value_and_grad(mean_loss, has_aux=True)(theta)
         above = jax.tree.map(lambda leaf: leaf[0], ends)
@@ -101,7 +101,8 @@ def mixed(
 def combine_mixed(gradients: TwoGradients, losses: Losses) -> MetaEstimate:
     """The mean over pairs of their mixtures; diverged pairs have no say in the weights either."""
     finite = losses.finite.all(axis=1)
-    return combine(jax.tree.map(partial(mix, finite), *gradients), losses)
+    mixtures = jax.tree.map(partial(mix, finite), gradients.across, gradients.through)
+    return combine(mixtures, losses)
 
 
 def mix(

@@ -18,9 +18,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
 from noiseproof import inner_loop
 from noiseproof.checkpoint import load_state, save_state
-from noiseproof.metatrain.antithetic import Objective, recipe_of
-from noiseproof.metatrain.compiling import RUN_OFTEN, RUN_ONCE, compile_ahead, known
-from noiseproof.metatrain.devices import agree, everywhere, is_first_process, over_runs
+from noiseproof.metatrain.memory import check_fits, check_runs_fit, free_bytes, program_bytes
+from noiseproof.metatrain.objective import Objective, recipe_of
+from noiseproof.metatrain.processes import any_process_stops, is_first_process
+from noiseproof.metatrain.sharding import over_runs, replicate
 from noiseproof.results import MetricsLine, append_metrics, truncate_metrics
 from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
 
@@ -98,7 +99,7 @@ def outer_optimizer(plan: Plan) -> optax.GradientTransformation:
 def select_loss(
     objective: Objective, theta: Theta, data: Data, num_runs: int, key: PRNGKeyArray
 ) -> Scalar:
-    """Mean meta-loss over the last tenth of several runs; infinite if one diverged.
+    """Mean loss of several runs over the objective's window; infinite if one diverged.
 
     Args:
         objective: What is scored.
@@ -110,15 +111,12 @@ def select_loss(
 
     def one_run(shared: tuple[Theta, Data], key: PRNGKeyArray) -> Scalar:
         theta, data = shared
-        recipe = recipe_of(objective, theta)
-        run = inner_loop.train(
-            objective.task, recipe, data, objective.num_steps, key, scored_share=0.1
-        )
-        return run.meta_loss
+        task, recipe = objective.task, recipe_of(objective, theta)
+        num_steps, window = objective.num_steps, objective.window
+        return inner_loop.score(task, recipe, data, num_steps, key, window=window)
 
-    all_runs = over_runs(one_run, num_runs, objective.mesh, in_turn=objective.task.in_turn)
-    loss = all_runs((theta, data), jax.random.split(key, num_runs)).mean()
-    return jnp.where(jnp.isfinite(loss), loss, jnp.inf)
+    all_runs = over_runs(one_run, num_runs, objective.placement)
+    return all_runs((theta, data), jax.random.split(key, num_runs)).mean()
 
 
 class Steps(NamedTuple):
@@ -179,8 +177,8 @@ def build_steps(objective: Objective, estimator: GradientEstimator, plan: Plan) 
         return select_loss(objective, theta, data, plan.num_select_runs, key)
 
     return Steps(
-        start=jax.jit(start, compiler_options=known(RUN_ONCE)),
-        advance=jax.jit(advance, compiler_options=known(RUN_OFTEN)),
+        start=jax.jit(start),
+        advance=jax.jit(advance),
         refresh=jax.jit(objective.task.refresh),
         score=jax.jit(score),
     )
@@ -214,12 +212,15 @@ def meta_train(
         should_stop: Asked after every outer step; if true, a checkpoint is written first.
 
     Raises:
-        ValueError: The plan makes no sense, or a checkpoint is of another run.
+        ValueError: The plan makes no sense, memory does not suffice, or a checkpoint is of
+            another run.
         KeyboardInterrupt: `should_stop` was true.
     """
     check_plan(plan)
+    check_runs_fit(objective, estimator, data)
     steps = build_steps(objective, estimator, plan)
-    data, select_data = everywhere((data, select_data), objective.mesh)
+    mesh = objective.placement.mesh
+    data, select_data = replicate((data, select_data), mesh)
     theta_key, runs_key, steps_key, select_key = jax.random.split(key, 4)
     pool_key, score_key = jax.random.split(select_key)
     select_data = steps.refresh(select_data, pool_key)
@@ -230,14 +231,15 @@ def meta_train(
         folder.mkdir(parents=True, exist_ok=True)
         truncate_metrics(folder / METRICS_FILE, int(state.outer_step))
     began = time.monotonic() - float(state.seconds)
-    compile_ahead(steps.advance, state, data, steps_key)
+    # The first call of the program finds it compiled.
+    check_fits(program_bytes(steps.advance.lower(state, data, steps_key).compile()), free_bytes())
     for step in range(int(state.outer_step) + 1, plan.num_outer_steps + 1):
         state, found, norm = steps.advance(state, data, steps_key)
         loss = None
         if is_due(step, plan.select_every, plan):
             state, loss = keep_best(state, steps.score(state.theta, select_data, score_key))
-        stop, seconds = agree(should_stop(), time.monotonic() - began)
-        state = state._replace(seconds=everywhere(jnp.float32(seconds), objective.mesh))
+        stop, seconds = any_process_stops(should_stop(), time.monotonic() - began)
+        state = state._replace(seconds=replicate(jnp.float32(seconds), mesh))
         line = MetricsLine(
             outer_step=step,
             meta_loss=float(found.meta_loss),

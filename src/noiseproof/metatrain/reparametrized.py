@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
-from noiseproof.metatrain.antithetic import Objective
+from noiseproof.metatrain.objective import Objective
 from noiseproof.types import Data, Layout, LearnedOptimizer, Optimizer, Params, Task, Theta
 
 
@@ -96,7 +96,7 @@ def scaled_task(task: Task, draw_scales: Callable[[Params, PRNGKeyArray], Params
     def meta_loss(params: Reparametrized, data: Data, key: PRNGKeyArray) -> Scalar:
         return task.meta_loss(jax.tree.map(jnp.multiply, *params), data, key)
 
-    return Task(init, loss, meta_loss, task.refresh, in_turn=task.in_turn)
+    return Task(init, loss, meta_loss, task.refresh)
 
 
 def weights_only(learned: LearnedOptimizer) -> LearnedOptimizer:

@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from noiseproof.metatrain.antithetic import Losses, Objective, combine, pair_keys
-from noiseproof.metatrain.devices import over_pairs
+from noiseproof.inner_loop import Losses
+from noiseproof.metatrain.objective import Objective
+from noiseproof.metatrain.particles import combine, particle_keys
+from noiseproof.metatrain.sharding import over_pairs
 from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
 
 
@@ -113,30 +115,25 @@ def staggered(
         length = particle.num_truncations
         return particle._replace(last=length - index * length // num_particles % length)
 
-    spread = partial(
-        over_pairs,
-        num_pairs=num_particles,
-        mesh=objective.mesh,
-        in_turn=objective.task.in_turn,
-    )
-    all_firsts, all_particles = spread(first), spread(one_particle)
+    over_particles = partial(over_pairs, num_pairs=num_particles, placement=objective.placement)
+    all_firsts, all_particles = over_particles(first), over_particles(one_particle)
 
     def init(theta: Theta, _data: Data, key: PRNGKeyArray) -> Particle:
-        return all_firsts(theta, (jnp.arange(num_particles), pair_keys(num_particles, key)))
+        return all_firsts(theta, (jnp.arange(num_particles), particle_keys(num_particles, key)))
 
     def estimate(
         theta: Theta, state: Particle, data: Data, key: PRNGKeyArray
     ) -> tuple[MetaEstimate, Particle]:
-        keys = pair_keys(num_particles, key)
-        state, found = all_particles((theta, data), (state, keys))
-        return combine(*found), state
+        keys = particle_keys(num_particles, key)
+        state, (gradients, losses) = all_particles((theta, data), (state, keys))
+        return combine(gradients, losses), state
 
     return GradientEstimator(init, estimate, runs_each * num_particles * truncation)
 
 
 def check_truncation(objective: Objective, truncation: int) -> None:
     """Raises ValueError where truncations do not fill the run or cut a loss interval."""
-    num_steps, interval = objective.num_steps, objective.loss_interval
+    num_steps, interval = objective.num_steps, objective.window.loss_interval
     if truncation < 1 or num_steps % truncation:
         allowed = [length for length in range(1, num_steps + 1) if num_steps % length == 0]
         nearest = min(allowed, key=lambda length: abs(length - truncation))

@@ -13,19 +13,17 @@ import jax
 import optax
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.inner_loop import InnerState
+from noiseproof.inner_loop import InnerState, Losses
 from noiseproof.metatrain.antithetic import (
-    Losses,
-    Objective,
-    check_objective,
     check_pairs,
     draw_eps,
     pair_gradient,
-    start_run,
     twins,
     unroll_pair,
 )
+from noiseproof.metatrain.objective import Objective, check_objective
 from noiseproof.metatrain.staggered import Particle, staggered
+from noiseproof.metatrain.unrolling import start_run
 from noiseproof.types import Data, GradientEstimator, Theta
 
 

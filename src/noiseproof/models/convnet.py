@@ -66,8 +66,7 @@ def convnet(
             features = after(jax.nn.relu(convolution(layer, features, STRIDE, norm)), index)
         return dense(readout, features.reshape(features.shape[0], -1))
 
-    # XLA multiplies stacked matrices of patches on a CPU three times slower than one at a time.
-    return classifier(init, forward)._replace(in_turn=jax.default_backend() == "cpu")
+    return classifier(init, forward)
 
 
 def weight_shapes(

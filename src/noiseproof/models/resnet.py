@@ -161,13 +161,8 @@ def resnet(
         return [*measured, params[-1]]
 
     if norm != "batch":
-        return Model(init, apply, apply_dropout, in_turn())
-    return Model(init, apply, apply_dropout, in_turn(), apply_train, calibrate)
-
-
-def in_turn() -> bool:
-    """Whether many are trained faster one after another, as other convolutional classifiers."""
-    return jax.default_backend() == "cpu"
+        return Model(init, apply, apply_dropout)
+    return Model(init, apply, apply_dropout, apply_train, calibrate)
 
 
 def architecture(num_channels: int, depth: int, width: int) -> tuple[Convolution, list[Block]]:

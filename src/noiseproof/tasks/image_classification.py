@@ -157,4 +157,4 @@ def image_classification(
         clean = draw_batch(data.outer, pool_size, draw_key)
         return data._replace(pool=Batch(mix(components, clean.images, corrupt_key), clean.labels))
 
-    return Task(model.init, loss, meta_loss, refresh, regularized_loss, model.in_turn, finish)
+    return Task(model.init, loss, meta_loss, refresh, regularized_loss, finish)

@@ -1,0 +1,80 @@
+"""Whether meta-training fits into the memory of a device.
+
+What inner runs carry from one outer step to the next is read off shapes, before anything is
+compiled; what an outer step needs in all, the compiler says.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from noiseproof.metatrain.objective import Objective
+from noiseproof.types import Data, GradientEstimator
+
+MEMORY_TABLE = Path("/proc/meminfo")
+
+KEY_BYTES = 8
+"""Of a random key: its two numbers."""
+
+
+def num_bytes(tree: Any) -> int:
+    """Of all arrays of a pytree, or of their shapes."""
+
+    def leaf_bytes(leaf: Any) -> int:
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return leaf.size * (KEY_BYTES if is_key else leaf.dtype.itemsize)
+
+    return sum(map(leaf_bytes, jax.tree.leaves(tree)))
+
+
+def program_bytes(compiled: jax.stages.Compiled) -> int:
+    """What a program needs on a device beside its arguments; 0 where the compiler does not say."""
+    memory = compiled.memory_analysis()
+    return sum(getattr(memory, f"{part}_size_in_bytes", 0) for part in ("output", "temp"))
+
+
+def free_bytes() -> int:
+    """What is free on the first device, for each of those that share it."""
+    device = jax.local_devices()[0]
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    match = None
+    if MEMORY_TABLE.is_file():
+        match = re.search(r"MemAvailable: +(\d+) kB", MEMORY_TABLE.read_text("ascii"))
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    host = int(match[1]) * 1024 if match else pages
+    return host // jax.local_device_count()
+
+
+def check_fits(needed: int, available: int) -> None:
+    """Raises ValueError where a device has fewer bytes free than are needed."""
+    if needed > available:
+        raise ValueError(
+            f"Meta-training needs {needed / 1e9:.3g} GB a device, of which {available / 1e9:.3g} "
+            "GB are free: it takes fewer pairs, or smaller runs."
+        )
+
+
+def check_runs_fit(objective: Objective, estimator: GradientEstimator, data: Data) -> int:
+    """The bytes of the inner runs that a device carries along; nothing is computed or compiled.
+
+    Args:
+        objective: What is meta-trained.
+        estimator: How its gradient is estimated.
+        data: The task's data with the outer split.
+
+    Raises:
+        ValueError: A device has no room for them.
+    """
+    key = jax.random.key(0)
+    theta = jax.eval_shape(objective.learned.init, key)
+    state = jax.eval_shape(estimator.init, theta, data, key)
+    mesh = objective.placement.mesh
+    carried = num_bytes(state) // (1 if mesh is None else mesh.size)
+    check_fits(carried, free_bytes())
+    return carried
