@@ -209,8 +209,8 @@ def compare(
 ) -> Result:
     """Trains the same classifiers with a learned optimizer and with tuned rivals, tests all alike.
 
-    Rivals are tuned on the task's outer loss. Test images are clean, as the outer loss has them, and
-    under named corruptions at five severities.
+    Rivals are tuned on the task's outer loss. Test images are clean, as the outer loss has them,
+    and under named corruptions at five severities.
 
     Args:
         contestants: By name; the first must be meta-trained, all others may be rivals, too.
