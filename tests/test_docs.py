@@ -37,7 +37,13 @@ SHORTENED = {"run", "plan", "demo", "train", "evaluate"}
 LONG = {"run", "demo", "evaluate"}
 """Commands that tune rivals and train with all."""
 
-SHORTER = {"1000": "30"}
+SHORTER = {
+    "1000": "30",
+    "num_steps=500": "num_steps=100",
+    "num_pairs=16": "num_pairs=2",
+    "num_outer_steps=300": "num_outer_steps=2",
+    "data, key, corr": "data, key, num_seeds=2, num_trials=2, corr",
+}
 """What is replaced in Python blocks, so that they take seconds."""
 
 NOT_RUN = {

@@ -53,23 +53,15 @@ def test_the_own_training_loop_trains(run_example: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # a minute of compiling
-def test_own_parts_print_a_paired_table(run_example: Any) -> None:
-    sizes = {"num-outer-steps": 2, "num-steps": 100, "num-trials": 5, "num-seeds": 3}
+def test_own_parts_are_compared_under_what_none_has_met(run_example: Any) -> None:
+    sizes = {"num-outer-steps": 2, "num-steps": 100, "num-trials": 2, "num-seeds": 2}
     words = [word for name, size in sizes.items() for word in (f"--{name}", str(size))]
     printed = run_example("own_parts.py", *words)
-    rows = re.findall(
-        r"^(\w[\w .]+?) +([\d.]+) +([\d.]+) +([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]$",
-        printed,
-        re.M,
-    )
-    assert [name for name, *_ in rows] == ["clean", "shadow 0.6", "shadow 0.9"]
-    for _, *numbers in rows:
-        learned, adam, difference, low, high = map(float, numbers)
-        assert min(learned, adam) > 100 * ABOVE_CHANCE
-        # Three numbers, each rounded to a tenth.
-        assert difference == pytest.approx(learned - adam, abs=0.15 + 1e-9)
-        assert low <= difference <= high
-    assert f"n = 3 seeds, {NUM_TEST} test images" in printed
+    for name in ("clean", "shadow", "darker shadow", "fog", "contrast"):
+        row = re.search(rf"^{name}\S* +([\d.]+) ± [\d.]+ +([\d.]+) ± ", printed, re.M)
+        assert row, (name, printed)
+        assert min(map(float, row.groups())) > 100 * ABOVE_CHANCE
+    assert "n = 2 seeds" in printed
 
 
 def test_the_shadow_falls_on_one_side(own_parts: dict[str, Any]) -> None:
@@ -84,14 +76,14 @@ def test_the_shadow_falls_on_one_side(own_parts: dict[str, Any]) -> None:
 
 
 def test_the_residual_perceptron_adds_its_block(own_parts: dict[str, Any]) -> None:
-    model = own_parts["residual_mlp"](num_pixels=12, num_features=5, num_classes=4)
+    model = own_parts["residual_mlp"](num_features=5)
     params = model.init(KEY)
-    images = jax.random.uniform(KEY, (7, 2, 2, 3))
+    images = jax.random.uniform(KEY, (7, 8, 8, 1))
     logits = model.apply(params, images)
-    assert logits.shape == (7, 4)
-    empty = jax.tree.map(jnp.zeros_like, params["1_block"])
-    without = model.apply({**params, "1_block": empty}, images)
-    features = images.reshape(7, 12) @ params["0_embed"]["weight"]
-    expected = jax.nn.relu(features) @ params["2_readout"]["weight"]
+    assert logits.shape == (7, 10)
+    empty = jax.tree.map(jnp.zeros_like, params["block"])
+    without = model.apply({**params, "block": empty}, images)
+    features = images.reshape(7, 64) @ params["embed"]["weight"]
+    expected = jax.nn.relu(features) @ params["readout"]["weight"]
     np.testing.assert_allclose(without, expected, rtol=1e-5, atol=1e-6)
     assert float(jnp.abs(logits - without).max()) > 1e-3

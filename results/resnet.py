@@ -1,0 +1,18 @@
+"""Prints what `results/universal-gpu/resnet.json` says: accuracy of a ResNet-18 by optimizer."""
+
+import json
+from pathlib import Path
+from statistics import mean, stdev
+
+found = json.loads((Path(__file__).parent / "universal-gpu" / "resnet.json").read_text("utf-8"))
+print(f"{'optimizer':34s} trials  n  clean         mean of 19 corruptions")
+for name, part in found["contestants"].items():
+    runs = part["runs"]
+    cells = []
+    for kind in ("clean", "mean_corrupted"):
+        values = [100 * run[kind] for run in runs]
+        spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+        cells.append(f"{mean(values):.1f}{spread}")
+    trials = len(part.get("trials", []))
+    print(f"{name:34s} {trials:6d} {len(runs):2d}  {cells[0]:12s}  {cells[1]}")
+print("In percent: mean ± standard deviation over n seeds.")
