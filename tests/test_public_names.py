@@ -24,5 +24,5 @@ def test_public_functions_and_types_explain_themselves() -> None:
 
 
 def test_another_name_is_refused_with_those_there_are() -> None:
-    with pytest.raises(AttributeError, match="noiseproof has no laod; it has .*load"):
+    with pytest.raises(AttributeError, match=r"noiseproof has no laod; it has .*load"):
         noiseproof.laod  # noqa: B018

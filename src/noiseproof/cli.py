@@ -228,20 +228,18 @@ def corrupt(
     data: DataFile = None,
 ) -> None:
     """Write corrupted test images of a data set in the layout of CIFAR-10-C."""
-    from noiseproof.commands import corrupt, progress
+    from noiseproof.commands import corrupt
 
-    with progress.named_progress(Console()) as show:
-        files = corrupt.corrupt_dataset(
-            _dataset_name(dataset, data),
-            out,
-            data_dir=data_dir,
-            corruptions=_names(corruptions),
-            seed=seed,
-            limit=limit,
-            resume=resume,
-            report=show,
-        )
-    typer.echo(f"{len(files)} files in {out}")
+    corrupt.corrupt(
+        _dataset_name(dataset, data),
+        out,
+        Console(),
+        corruptions=_names(corruptions),
+        seed=seed,
+        limit=limit,
+        resume=resume,
+        data_dir=data_dir,
+    )
 
 
 @app.command()

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import noiseproof
-from noiseproof.commands import corrupt, preview
+from noiseproof.commands import preview
 from noiseproof.corruptions.keys import as_key
 from noiseproof.data import load_dataset
 from noiseproof.data.corrupted import read_cifar10_c
 from noiseproof.evaluate.suites import TEST_SEED, named_corruptions
+from noiseproof.experiment import corrupted_dataset as corrupt
 from noiseproof.tasks.outer_losses import clean_images
 
 NAMES = ("contrast", "impulse_noise")
