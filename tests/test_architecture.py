@@ -87,6 +87,8 @@ def test_every_function_says_its_types() -> None:
         for function in functions(tree):
             assert function.returns is not None, (path, function.name)
             for argument in function.args.args + function.args.kwonlyargs:
+                if argument.arg == "self":
+                    continue
                 assert argument.annotation is not None, (path, function.name, argument.arg)
 
 
@@ -121,7 +123,7 @@ def test_the_library_prints_only_in_commands() -> None:
 def test_only_the_door_knows_configs() -> None:
     for path, tree in trees(SOURCES):
         room = path.relative_to(ROOT / "src" / "noiseproof").parts[0]
-        if room in ("experiment", "commands", "cli.py"):
+        if room in ("experiment", "commands", "cli.py", "__init__.py"):
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
