@@ -78,7 +78,7 @@ def outcome(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
         (["train", "--optimizer", "OUT", "--out", "OUT/a"], "Name a data set, or give your own"),
         (["corrupt", "digits", "--data", "a.npz", "--out", "OUT"], "Name a data set, or give"),
         (["corrupt", "digits", "--out", "OUT", "--corruptions", "fogg"], "fogg"),
-        (["preview", "digits", "--out", "OUT/a.png", "--image", "9999"], "9999"),
+        (["preview", "digits", "--out", "OUT.png", "--image", "9999"], "9999"),
         (["report", "OUT"], "must hold run.json and results.npz"),
         (["report", "OUT", "--metrics"], "must hold run.json and results.npz"),
         (["list", "birds"], "The kind must be one of presets, datasets"),

@@ -241,7 +241,7 @@ def test_rivals_are_taken_over_from_a_run_of_the_same_problem(
     [
         (
             ["--set", "outer.std=0.4"],
-            r"were tuned with outer\.std = 0\.5, not outer\.std = 0\.4: tune them anew",
+            r"were tuned with 'outer\.std = 0\.5', not 'outer\.std = 0\.4': tune them anew",
         ),
         (["--tuned", "nowhere"], "nowhere must be the folder of a run, with config.json and"),
     ],

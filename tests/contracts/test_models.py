@@ -7,7 +7,7 @@ import pytest
 
 from noiseproof.models import MODELS
 from noiseproof.optimizers.layout import check_layout, layout_of, roles
-from noiseproof.types import Model
+from noiseproof.types import NEAREST_KIND, Model
 
 SHAPES = [(8, 8, 1), (14, 14, 1), (16, 16, 3), (28, 28, 1), (32, 32, 3)]
 
@@ -100,7 +100,7 @@ def test_layout_reads_input_to_readout(builder, norm):
     layout = layout_of(params, (8, 8, 1))
     check_layout(layout, params)
     found = roles(layout)
-    weights = [role.kind for role in found if role.kind not in ("bias", "norm")]
+    weights = [NEAREST_KIND[role.kind] for role in found if role.kind not in ("bias", "norm")]
     assert weights == ["first", *["hidden"] * (len(weights) - 2), "readout"]
     depths = [role.depth_fraction for role in found]
     assert depths == sorted(depths)

@@ -43,6 +43,10 @@ def train(
         raise ValueError(f"The file {path} exists already: choose another with --out.")
     loaded = load_learned(optimizer)
     values = {**as_dict(settings_of(loaded, optimizer)), "controls": [], "tasks": []}
+    # Nothing is meta-trained, so that runs of any length are good.
+    values["window"]["loss_interval"] = 1
+    if "truncation" in values["estimator"]:
+        values["estimator"]["truncation"] = 1
     experiment = build_experiment(with_settings(values, settings, "settings"), data_dir)
     tell_notices(experiment.problem.dataset)
     problem = experiment.problem

@@ -66,7 +66,7 @@ def convnet(
             features = after(jax.nn.relu(convolution(layer, features, STRIDE, norm)), index)
         return dense(readout, features.reshape(features.shape[0], -1))
 
-    return classifier(init, forward)
+    return classifier(init, forward)._replace(image_shape=image_shape)
 
 
 def weight_shapes(

@@ -58,4 +58,4 @@ def mlp(
             features = after(jax.nn.relu(dense(layer, features, norm)), index)
         return dense(readout, features)
 
-    return classifier(init, forward)
+    return classifier(init, forward)._replace(image_shape=image_shape)
