@@ -10,10 +10,10 @@ demo: .venv/installed
 	$(BIN)/noiseproof demo --seed $(SEED) --out $(OUT) $(DEMO_OPTIONS)
 
 test: .venv/installed-dev
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow"
 
 test-all: .venv/installed-dev
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -34,6 +34,17 @@ FAST_COMPILING = (
 )
 os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *FAST_COMPILING])
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests run in one process, which compiles for all of them; so do those that look at
+    the small run, which is made once. The longest of these groups begins.
+    """
+    for item in items:
+        group = "tiny_run" if "tiny_run" in item.fixturenames else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "tiny_run" not in item.fixturenames)
+
+
 TINY = {
     "inner.num_steps": 20,
     "window.loss_interval": 5,

@@ -1,6 +1,9 @@
 """A rule and a task on which antithetic differences are exactly linear in the perturbation."""
 
+import functools
+from collections.abc import Iterator
 from types import SimpleNamespace
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +12,7 @@ import pytest
 
 from noiseproof import inner_loop
 from noiseproof.inner_loop import Window
-from noiseproof.metatrain import Objective, recipe_of
+from noiseproof.metatrain import Objective, outer_loop, recipe_of
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import LearnedOptimizer
 
@@ -48,6 +51,13 @@ def truncated_gradient(objective, theta, run, data, num_steps, run_key):
         return sum(losses) / num_steps
 
     return jax.jit(jax.grad(mean_loss))(theta, run)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built_once() -> Iterator[None]:
+    """Meta-training of one objective, estimator and plan is compiled once for all tests."""
+    with mock.patch.object(outer_loop, "build_steps", functools.cache(outer_loop.build_steps)):
+        yield
 
 
 @pytest.fixture(scope="session")

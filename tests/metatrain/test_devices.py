@@ -66,38 +66,36 @@ def assert_same_on(numbers: tuple[int, ...], names: list[str], found: dict) -> N
         assert np.isfinite(found[f"{name}/1/theta"]).all()
 
 
+@pytest.fixture(scope="module")
+def on_one_machine(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Every estimator with 8 pairs on one, two and eight devices, of one process."""
+    file = tmp_path_factory.mktemp("spread") / "a.npz"
+    finish(start(file, ",".join(ESTIMATORS), "1,2,8", 8, num_devices=8))
+    with np.load(file) as found:
+        return dict(found)
+
+
 @pytest.mark.slow
-def test_eight_devices_do_what_one_does(tmp_path: Path) -> None:
+def test_every_estimator_does_the_same_on_one_two_and_eight_devices(on_one_machine: dict) -> None:
     """Catches draws that depend on the device, and gradients of all where a pair's is meant."""
-    finish(start(tmp_path / "a.npz", "pes", "1,8", 8, num_devices=8))
-    with np.load(tmp_path / "a.npz") as found:
-        assert_same_on((8,), ["pes"], dict(found))
-        assert (int(found["pes/1/exchanged"][0]), int(found["pes/8/exchanged"][0])) == (0, SUMMED)
+    assert_same_on((2, 8), list(ESTIMATORS), on_one_machine)
+    exchanged = [int(on_one_machine[f"pes/{number}/exchanged"][0]) for number in (1, 8)]
+    assert exchanged == [0, SUMMED]
 
 
 @pytest.mark.slow
-def test_every_estimator_does_the_same_on_one_two_and_eight_devices(tmp_path: Path) -> None:
-    names = list(ESTIMATORS)
-    finish(start(tmp_path / "a.npz", ",".join(names), "1,2,8", 8, num_devices=8))
-    with np.load(tmp_path / "a.npz") as found:
-        assert_same_on((2, 8), names, dict(found))
-
-
-@pytest.mark.slow
-def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_do_what_one_does(on_one_machine: dict, tmp_path: Path) -> None:
     """And exchange a few copies of theta, however many pairs there are."""
     names, port = ["pes", "es", "mixed"], free_port()
     words = [",".join(names), "4", 8, port]
     finish(
         *(start(tmp_path / "two.npz", *words, index, num_devices=2) for index in range(2)),
-        start(tmp_path / "one.npz", ",".join(names), "1,4", 16, num_devices=4),
-        start(tmp_path / "less.npz", ",".join(names), "1", 8, num_devices=1),
+        start(tmp_path / "more.npz", ",".join(names), "4", 16, num_devices=4),
     )
-    parts = [dict(np.load(tmp_path / f"{part}.npz")) for part in ("less", "two")]
-    assert_same_on((4,), names, parts[0] | parts[1])
-    more = np.load(tmp_path / "one.npz")
+    two, more = (dict(np.load(tmp_path / f"{part}.npz")) for part in ("two", "more"))
+    assert_same_on((4,), names, on_one_machine | two)
     for name in names:
-        exchanged = int(parts[1][f"{name}/4/exchanged"][0])
+        exchanged = int(two[f"{name}/4/exchanged"][0])
         assert exchanged == int(more[f"{name}/4/exchanged"][0])
         # Theta has three numbers, and losses are summed besides: 2 × 4 and as many weights.
         assert 2 * 12 < exchanged < 20 * 12

@@ -171,7 +171,7 @@ def test_a_diverged_pair_comes_back_with_its_next_run(affine):
     estimator = pes(affine.objective, truncation=TRUNCATION, num_pairs=4, std=0.5)
     estimate = jax.jit(estimator.estimate)
     state = estimator.init(affine.theta, affine.data, jax.random.key(0))
-    broken = affine.data._replace(target=jnp.full(2, jnp.nan))
+    broken = affine.data._replace(target=jnp.full(2, jnp.nan, jnp.float32))
     _, state = estimate(affine.theta, state, broken, jax.random.key(1))
     shares = []
     for step in range(NUM_TRUNCATIONS):

@@ -1,5 +1,7 @@
 """Residual nets against the same net of Flax layers, and batch norm without mutable state."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from noiseproof.tasks.outer_losses import mixture
 from noiseproof.types import Batch, Recipe
 
 SHAPE = (8, 8, 3)
+IMAGES = np.float32(np.random.default_rng(1).random((6, *SHAPE)))
 
 
 class FlaxResNet(nn.Module):
@@ -50,12 +53,35 @@ class FlaxResNet(nn.Module):
         return nn.Dense(10, name="readout")(features.mean(axis=(1, 2)))
 
 
+def start_of(model):
+    """Arrays of NumPy like those that the model starts with, weights drawn."""
+    rng = np.random.default_rng(0)
+
+    def drawn(leaf):
+        fan_in = max(np.prod(leaf.shape[:-1]), 1)
+        return np.float32(rng.normal(size=leaf.shape) / fan_in**0.5)
+
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    values = jax.tree.map(drawn, shapes)
+    return [
+        {
+            name: np.ones_like(value)
+            if name in ("gain", "variance")
+            else np.zeros_like(value)
+            if name in ("bias", "mean")
+            else value
+            for name, value in layer.items()
+        }
+        for layer in values
+    ]
+
+
 def random_like(params):
     """Params in which no gain, bias or statistic is what it starts as."""
     rng = np.random.default_rng(0)
     return jax.tree.map(
         lambda leaf: (
-            jnp.abs(leaf + jnp.float32(0.3 * rng.normal(size=leaf.shape))) + 0.1
+            np.abs(leaf + np.float32(0.3 * rng.normal(size=leaf.shape))) + np.float32(0.1)
             if leaf.ndim == 1
             else leaf
         ),
@@ -80,18 +106,19 @@ def flax_variables(params, norm):
 def test_is_the_net_of_flax_layers(norm, patches):
     """Catches a wrong stride, padding, order of norm, bias and way around, epsilon or variance."""
     model = resnet(image_shape=SHAPE, num_classes=10, depth=8, width=4, norm=norm, patches=patches)
-    params = random_like(model.init(jax.random.key(0)))
-    images = jax.random.uniform(jax.random.key(1), (6, *SHAPE))
+    params = random_like(start_of(model))
     variables = flax_variables(params, norm)
-    alone = FlaxResNet(train=False, norm=norm).apply(variables, images)
-    np.testing.assert_allclose(model.apply(params, images), alone, rtol=1e-4, atol=1e-4)
+    alone = jax.jit(FlaxResNet(train=False, norm=norm).apply)(variables, IMAGES)
+    apply = jax.jit(model.apply)
+    np.testing.assert_allclose(apply(params, IMAGES), alone, rtol=1e-4, atol=1e-4)
     if norm == "batch":
         trained = FlaxResNet(train=True, norm=norm)
-        together, _ = trained.apply(variables, images, mutable=["batch_stats"])
-        found = model.apply_train(params, images)
+        in_training = jax.jit(functools.partial(trained.apply, mutable=["batch_stats"]))
+        together, _ = in_training(variables, IMAGES)
+        found = jax.jit(model.apply_train)(params, IMAGES)
         np.testing.assert_allclose(found, together, rtol=1e-4, atol=1e-4)
-        calibrated = model.calibrate(params, images)
-        np.testing.assert_allclose(model.apply(calibrated, images), together, rtol=1e-3, atol=1e-3)
+        calibrated = jax.jit(model.calibrate)(params, IMAGES)
+        np.testing.assert_allclose(apply(calibrated, IMAGES), together, rtol=1e-3, atol=1e-3)
 
 
 def test_bfloat16_rounds_and_no_more():
@@ -99,9 +126,8 @@ def test_bfloat16_rounds_and_no_more():
         resnet(image_shape=SHAPE, num_classes=10, width=4, patches=False, compute_type=compute)
         for compute in ("float32", "bfloat16")
     ]
-    params = nets[0].init(jax.random.key(0))
-    images = jax.random.uniform(jax.random.key(1), (6, *SHAPE))
-    wide, narrow = (net.apply_train(params, images) for net in nets)
+    params = start_of(nets[0])
+    wide, narrow = (jax.jit(net.apply_train)(params, IMAGES) for net in nets)
     assert narrow.dtype == jnp.float32
     error = float(jnp.abs(wide - narrow).max() / jnp.abs(wide).max())
     assert 1e-5 < error < 0.1

@@ -68,12 +68,17 @@ def test_the_factored_state_is_small():
 @pytest.mark.parametrize("shape", [(8, 5), (5, 8), (6, 6), (3, 3, 2, 4), (3, 3, 5, 4), (7,)])
 def test_squares_are_summed_as_the_features_say(shape):
     """The short way to the sums of a weight against the features themselves, one by one."""
-    theta = adafac_mlp().init(jax.random.key(0))
+
+    @jax.jit
+    def both_ways(grads):
+        theta = adafac_mlp().init(jax.random.key(0))
+        state = accumulate_state(theta, start(grads), grads)
+        state = accumulate_state(theta, state, jax.tree.map(lambda leaf: 0.1 * leaf[::-1], grads))
+        averages = (state.momenta["tensor"], state.second_moments["tensor"])
+        inputs = (2.0 * grads["tensor"], state.factors[0], grads["tensor"], *averages)
+        return square_sums(inputs), features(inputs)
+
     rng = np.random.default_rng(0)
-    grads = {"tensor": jnp.array(rng.normal(size=shape), jnp.float32)}
-    state = accumulate_state(theta, start(grads), grads)
-    state = accumulate_state(theta, state, jax.tree.map(lambda leaf: 0.1 * leaf[::-1], grads))
-    averages = (state.momenta["tensor"], state.second_moments["tensor"])
-    inputs = (2.0 * grads["tensor"], state.factors[0], grads["tensor"], *averages)
-    expected = [np.sum(np.float64(part) ** 2) for block in features(inputs) for part in block]
-    np.testing.assert_allclose(square_sums(inputs), expected, rtol=1e-5)
+    sums, blocks = both_ways({"tensor": jnp.array(rng.normal(size=shape), jnp.float32)})
+    expected = [np.sum(np.float64(part) ** 2) for block in blocks for part in block]
+    np.testing.assert_allclose(sums, expected, rtol=1e-5)

@@ -118,6 +118,6 @@ def test_weights_without_a_gradient_do_not_spoil_backpropagation():
         updates, _ = optimizer.update(grads, state, params)
         return updates["weight"].sum()
 
-    gradient = jax.grad(end)(theta)
+    gradient = jax.jit(jax.grad(end))(theta)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
     assert float(jnp.abs(gradient["log_step"])) > 0
