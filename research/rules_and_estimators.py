@@ -6,7 +6,7 @@ backpropagation, by their mixture, and by evolution strategies without antitheti
 takes as many inner steps, a fifth of the preset's, in as many outer steps as that gives; rates
 are such that they sum to the same over outer steps. Written down for every seed: the least loss on
 `select`, accuracy on `select` with noise of scale 0.5 and clean (20 classifiers), the mean
-signal-to-noise ratio, and seconds.
+signal-to-noise ratio, and the processor's seconds.
 
     python research/rules_and_estimators.py --out results/rules-and-estimators.json
 
@@ -17,6 +17,7 @@ import argparse
 import json
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -149,7 +150,9 @@ def outcome(
     entry: Entry, experiment: Experiment, estimator: GradientEstimator, plan: Plan, seed: int
 ) -> dict[str, Any]:
     """What an entry reaches under a seed."""
+    start = time.process_time()
     state, lines = meta_trained(experiment, estimator, plan, seed)
+    processor_seconds = time.process_time() - start
     scores = [line.select_loss for line in lines if line.select_loss is not None]
     unflatten = experiment.meta.unflatten
     steps = np.diff([line.seconds for line in lines])
@@ -167,6 +170,7 @@ def outcome(
         "signal_to_noise": float(np.nanmean([line.snr for line in lines])),
         "diverged_share": statistics.fmean(line.diverged_share for line in lines),
         "seconds": lines[-1].seconds,
+        "processor_seconds": processor_seconds,
         "outer_step_seconds": float(np.median(steps)) if len(steps) else lines[-1].seconds,
     }
 
