@@ -8,14 +8,16 @@ never in closures.
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
+import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Scalar
 
-Params: TypeAlias = Any
-"""A pytree of float arrays: the weights of a classifier."""
+Params: TypeAlias = PyTree[Float[Array | np.ndarray | jax.ShapeDtypeStruct, "..."]]
+"""The weights of a classifier, or their shapes."""
 
-Theta: TypeAlias = Any
-"""A pytree of float arrays: the weights of a learned optimizer."""
+Theta: TypeAlias = Params
+"""The weights of a learned optimizer, or their shapes."""
 
 Layout: TypeAlias = Any
 """A pytree of the structure of the classifier's params whose leaves are `TensorRole`s."""

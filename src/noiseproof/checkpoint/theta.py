@@ -10,15 +10,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
+from jaxtyping import PyTree
 
 from noiseproof.checkpoint.seal import replace_files, seal, sha256, unfinished, unseal
-from noiseproof.types import Theta
 
 WEIGHTS_SUFFIX = ".safetensors"
 DTYPES = ("float16", "float32")
 
 
-def save_theta(path: str | Path, theta: Theta, card: dict[str, Any]) -> Path:
+def save_theta(path: str | Path, theta: PyTree, card: dict[str, Any]) -> Path:
     """Publish the weights of a learned optimizer with their card.
 
     Args:
@@ -89,7 +89,7 @@ def _check_card(card: dict[str, Any]) -> None:
             raise ValueError(f"A card must hold {name} ({kind.__name__}), got {card.get(name)!r}.")
 
 
-def _flatten(theta: Theta, prefix: str = "") -> dict[str, np.ndarray]:
+def _flatten(theta: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
     """Arrays by the names on their way, joined with slashes."""
     if not isinstance(theta, dict):
         if not prefix or str(getattr(theta, "dtype", None)) not in DTYPES:

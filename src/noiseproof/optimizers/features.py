@@ -6,7 +6,7 @@ Source: the inputs are those of google/learned_optimization (Metz et al., arXiv 
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from noiseproof.types import Params
 
@@ -14,7 +14,7 @@ TIME_SCALES = (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
 """Steps; the scales of `time_embedding`."""
 
 
-def check_params(params: Params | None) -> None:
+def check_params(params: PyTree | None) -> None:
     """Raises ValueError where an update was asked for without the params it is for."""
     if params is None:
         raise ValueError("A learned optimizer needs params: call update(grads, state, params).")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from noiseproof.messages import short
 from noiseproof.optimizers.conventions import given_axes, named_axes
@@ -83,7 +84,7 @@ def check_layout(layout: Layout, params: Params) -> None:
     fit_layout(layout, params)
 
 
-def fit_layout(layout: Layout, params: Params) -> list[TensorRole]:
+def fit_layout(layout: Layout, params: PyTree) -> list[TensorRole]:
     """The roles of the tensors of `params`, in the order of their leaves.
 
     The containers may be others than those of the layout, if the names in them are the same (a

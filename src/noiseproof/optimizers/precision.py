@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import PyTree
 
 from noiseproof.messages import short
 from noiseproof.optimizers.features import check_params
@@ -24,11 +25,11 @@ def in_float32(optimizer: Optimizer) -> optax.GradientTransformationExtraArgs:
             differ in structure; on `update` without params.
     """
 
-    def start(params: Params) -> Any:
+    def start(params: PyTree) -> Any:
         return optimizer.init(widened(params))
 
     def update(
-        updates: Params, state: Any, params: Params | None = None, **_extra_args: Any
+        updates: PyTree, state: Any, params: PyTree | None = None, **_extra_args: Any
     ) -> tuple[Params, Any]:
         check_params(params)
         check_same_names(updates, params)
@@ -38,7 +39,7 @@ def in_float32(optimizer: Optimizer) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(start, update)
 
 
-def widened(tree: Params) -> Params:
+def widened(tree: PyTree) -> Params:
     """A tree whose arrays are of float32 at least.
 
     Raises:
@@ -52,7 +53,7 @@ def widened(tree: Params) -> Params:
     return jax.tree.map_with_path(wide, tree)
 
 
-def check_same_names(updates: Params, params: Params) -> None:
+def check_same_names(updates: PyTree, params: PyTree) -> None:
     """Raise ValueError, naming the first place, unless gradients are of the params' structure."""
     if jax.tree.structure(updates) == jax.tree.structure(params):
         return

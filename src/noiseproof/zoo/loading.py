@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PyTree
 
 from noiseproof.checkpoint import load_theta
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.precision import in_float32
-from noiseproof.types import Layout, LearnedOptimizer, Params, Theta
+from noiseproof.types import Layout, LearnedOptimizer, Theta
 
 FOLDER = Path(__file__).parent
 
@@ -122,7 +122,7 @@ def load(
         warn_if_far(name, "steps", int(num_steps), loaded.card.get("num_steps"))
     optimizer = in_float32(loaded.learned.optimizer(loaded.theta, num_steps, layout))
 
-    def start(params: Params) -> Any:
+    def start(params: PyTree) -> Any:
         state = optimizer.init(params)
         num_weights = sum(leaf.size for leaf in jax.tree.leaves(params))
         warn_if_far(name, "weights", num_weights, num_weights_of(loaded.card))
