@@ -10,7 +10,8 @@ import pytest
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import structured, universal
 from noiseproof.optimizers.layout import layout_of
-from noiseproof.optimizers.universal import BASES, from_structured, known_kind, scales_of
+from noiseproof.optimizers.structured import Scales, known_kind
+from noiseproof.optimizers.universal import BASES, from_structured, scales_of
 from noiseproof.types import TensorRole
 
 NUM_STEPS = 5
@@ -178,7 +179,8 @@ def test_at_theory_the_scales_are_the_table(ratio):
         shapes.append(sides if name in grows else sides[1:])
     theta = universal().init(jax.random.key(0))
     for num_steps in (1000, 5000):
-        scales = scales_of(theta, [PLACES[name] for name in names], shapes, num_steps)
+        found = scales_of(theta, [PLACES[name] for name in names], shapes, num_steps)
+        scales = Scales(*(np.array(column) for column in zip(*found, strict=True)))
         np.testing.assert_allclose(scales.adam, [1, 1 / ratio, 1 / ratio, 1, 1], rtol=1e-5)
         expected = [1, ratio**-0.5, 1 / ratio]
         np.testing.assert_allclose(scales.orthogonal[:3], expected, rtol=1e-5)

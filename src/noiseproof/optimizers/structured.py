@@ -8,7 +8,8 @@ which knows the tensor as a matrix (see `orthogonal`); where between, and how lo
 learned for every kind, too. Meta-training moves a few dozen rates instead of a network.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,21 @@ INITIAL_RATES = {"step": 3e-3, "decay": 1e-1, "bands": 1e-1, "mean": 1.0}
 decay too small to be felt the meta-gradient says nothing."""
 
 
+class Scales(NamedTuple):
+    """What a tensor's directions, its decay and the pulls on its filters are multiplied by."""
+
+    adam: float | Float[Array, ""] = 1.0
+    orthogonal: float | Float[Array, ""] = 1.0
+    decay: float | Float[Array, ""] = 1.0
+    pull: float | Float[Array, ""] = 1.0
+
+
+ScalesOf: TypeAlias = Callable[
+    [Theta, Sequence[TensorRole], Sequence[tuple[int, ...]], int | Int[Array, ""]], list[Scales]
+]
+"""`(theta, roles, shapes, num_steps) -> the scales of every tensor`."""
+
+
 class StructuredState(NamedTuple):
     """Attributes: `step`, steps taken; `adam`, averages of the gradient and of its square."""
 
@@ -65,6 +81,22 @@ def structured(*, num_knots: int = 4) -> LearnedOptimizer:
     Raises:
         ValueError: Fewer than two knots.
     """
+    return with_scales(lambda _theta, roles, *_: [Scales()] * len(roles), num_knots=num_knots)
+
+
+def with_scales(
+    scales_of: ScalesOf, more: Callable[[], Theta] = dict, *, num_knots: int
+) -> LearnedOptimizer:
+    """The rule, with scales by what a tensor is.
+
+    Args:
+        scales_of: The scales of all tensors.
+        more: `() -> theta's part` that the scales need, at its start.
+        num_knots: Points of the run between which the logarithm of each rate is linear.
+
+    Raises:
+        ValueError: Fewer than two knots.
+    """
     if num_knots < 2:
         raise ValueError(f"num_knots must be at least 2, got {num_knots}.")
 
@@ -76,6 +108,7 @@ def structured(*, num_knots: int = 4) -> LearnedOptimizer:
             "decay": jnp.zeros(kinds),
             "bands": jnp.zeros((2, NUM_BANDS, num_knots)),
             "mean": jnp.zeros((2, num_knots)),
+            **more(),
         }
 
     def optimizer(theta: Theta, num_steps: int | Int[Array, ""], layout: Layout) -> Optimizer:
@@ -87,14 +120,15 @@ def structured(*, num_knots: int = 4) -> LearnedOptimizer:
             updates: Params, state: Any, params: Params | None = None
         ) -> tuple[Params, StructuredState]:
             check_params(params)
-            fraction = jnp.minimum(state.step / num_steps, 1.0)
-            rates = rates_at(theta, fraction)
+            rates = rates_at(theta, jnp.minimum(state.step / num_steps, 1.0))
             directions, adam_state = adam_direction(updates, state.adam)
             leaves, structure = jax.tree.flatten(params)
+            roles = fit_layout(layout, params)
             changes = [
                 change(rates, *parts)
                 for parts in zip(
-                    fit_layout(layout, params),
+                    scales_of(theta, roles, [leaf.shape for leaf in leaves], num_steps),
+                    roles,
                     leaves,
                     jax.tree.leaves(directions),
                     jax.tree.leaves(adam_state.mu),
@@ -133,36 +167,49 @@ def between(knots: Float[Array, "... knots"], fraction: Float[Array, ""]) -> Flo
     return knots @ nearness
 
 
+def known_kind(role: TensorRole, shape: tuple[int, ...]) -> str:
+    """The kind whose rates a tensor gets: the nearest to its own, but that of a matrix only for a
+    tensor of two axes or more."""
+    nearest = NEAREST_KIND[role.kind]
+    if nearest in MATRICES and len(shape) < 2:
+        return "bias"
+    return nearest if nearest in KINDS else "norm"
+
+
 def change(
     rates: dict[str, Float[Array, "..."]],
+    scales: Scales,
     role: TensorRole,
     param: Float[Array, "..."],
     direction: Float[Array, "..."],
     momentum: Float[Array, "..."],
 ) -> Float[Array, "..."]:
-    """What is added to a tensor: minus the step times the direction and all pulls.
+    """What is added to a tensor: minus the step times the direction and all pulls, each scaled.
 
     Args:
         rates: From `rates_at`.
+        scales: The tensor's own.
         role: Where the tensor sits; statistics are not trained.
         param: The tensor.
         direction: Adam's.
         momentum: Adam's mean gradient.
     """
-    nearest = NEAREST_KIND[role.kind]
-    if nearest == "statistic":
+    if role.kind == "statistic":
         return jnp.zeros_like(param)
-    kind = KINDS.index(nearest)
-    if nearest in MATRICES and param.ndim > 1:
-        share = rates["orthogonal"][kind]
-        orthogonal = on_matrices(orthogonalized, role, momentum)
-        direction = (1.0 - share) * direction + share * orthogonal
-    pulled = direction + rates["decay"][kind] * param
+    kind = known_kind(role, param.shape)
+    row = KINDS.index(kind)
+    direction = scales.adam * direction
+    if kind in MATRICES:
+        share = rates["orthogonal"][row]
+        other = scales.orthogonal * on_matrices(orthogonalized, role, momentum)
+        direction = (1.0 - share) * direction + share * other
+    pulled = direction + scales.decay * rates["decay"][row] * param
     if len(role.spatial_shape) == 3:
         # The filters of a first layer look at pixels, those of later ones at features.
-        layer = int(role.kind != "first")
-        pulled += filter_pull(rates["bands"][layer], rates["mean"][layer], role, param)
-    return (-rates["step"][kind] * pulled).astype(param.dtype)
+        layer = int(kind != "first")
+        pulls = scales.pull * rates["bands"][layer], scales.pull * rates["mean"][layer]
+        pulled += filter_pull(*pulls, role, param)
+    return (-rates["step"][row] * pulled).astype(param.dtype)
 
 
 def filter_pull(

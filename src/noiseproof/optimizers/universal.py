@@ -17,42 +17,19 @@ direction, whose spectral norm should be the root of fan out over fan in.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
-from noiseproof.optimizers.features import check_params
-from noiseproof.optimizers.layout import fit_layout
-from noiseproof.optimizers.matrices import fans, on_matrices
-from noiseproof.optimizers.orthogonal import orthogonalized
-from noiseproof.optimizers.scaled_adam import adam_direction, start_adam
-from noiseproof.optimizers.structured import (
-    KINDS,
-    NUM_BANDS,
-    StructuredState,
-    filter_pull,
-    rates_at,
-)
-from noiseproof.types import (
-    NEAREST_KIND,
-    Layout,
-    LearnedOptimizer,
-    Optimizer,
-    Params,
-    TensorRole,
-    Theta,
-)
+from noiseproof.optimizers.matrices import fans
+from noiseproof.optimizers.structured import KINDS, MATRICES, Scales, known_kind, with_scales
+from noiseproof.types import LearnedOptimizer, TensorRole, Theta
 
 EXPONENT_SCALE = 3.0
 """One unit of theta moves an exponent by three: sizes of meta-training differ from the base by
 factors of a few, whose logarithms are a third of what the rates' are moved by."""
-
-MATRICES = ("first", "hidden", "readout")
-"""Kinds that have an orthogonalized direction."""
 
 
 class Base(NamedTuple):
@@ -97,15 +74,6 @@ class Sizes(NamedTuple):
     others: Float[Array, " 2"]
 
 
-class Scales(NamedTuple):
-    """What directions, decay and pulls on filters are multiplied by, tensor by tensor."""
-
-    adam: Float[Array, " tensors"]
-    orthogonal: Float[Array, " tensors"]
-    decay: Float[Array, " tensors"]
-    pull: Float[Array, " tensors"]
-
-
 def universal(*, num_knots: int = 4) -> LearnedOptimizer:
     """`structured`, with scales by a tensor's fans, the run's length and the classifier's depth.
 
@@ -115,51 +83,7 @@ def universal(*, num_knots: int = 4) -> LearnedOptimizer:
     Raises:
         ValueError: Fewer than two knots.
     """
-    if num_knots < 2:
-        raise ValueError(f"num_knots must be at least 2, got {num_knots}.")
-
-    def init(_key: PRNGKeyArray) -> Theta:
-        kinds = (len(KINDS), num_knots)
-        return {
-            "step": jnp.zeros(kinds),
-            "orthogonal": jnp.zeros(kinds),
-            "decay": jnp.zeros(kinds),
-            "bands": jnp.zeros((2, NUM_BANDS, num_knots)),
-            "mean": jnp.zeros((2, num_knots)),
-            **no_exponents(),
-        }
-
-    def optimizer(theta: Theta, num_steps: int | Int[Array, ""], layout: Layout) -> Optimizer:
-        def start(params: Params) -> StructuredState:
-            fit_layout(layout, params)
-            return StructuredState(jnp.zeros((), jnp.int32), start_adam(params))
-
-        def update(
-            updates: Params, state: Any, params: Params | None = None
-        ) -> tuple[Params, StructuredState]:
-            check_params(params)
-            rates = rates_at(theta, jnp.minimum(state.step / num_steps, 1.0))
-            directions, adam_state = adam_direction(updates, state.adam)
-            places = fit_layout(layout, params)
-            leaves, structure = jax.tree.flatten(params)
-            scales = scales_of(theta, places, [leaf.shape for leaf in leaves], num_steps)
-            changes = [
-                change(rates, jax.tree.map(lambda one, at=at: one[at], scales), *parts)
-                for at, parts in enumerate(
-                    zip(
-                        places,
-                        leaves,
-                        jax.tree.leaves(directions),
-                        jax.tree.leaves(adam_state.mu),
-                        strict=True,
-                    )
-                )
-            ]
-            return structure.unflatten(changes), StructuredState(state.step + 1, adam_state)
-
-        return optax.GradientTransformation(start, update)
-
-    return LearnedOptimizer(init, optimizer)
+    return with_scales(scales_of, no_exponents, num_knots=num_knots)
 
 
 def no_exponents() -> Theta:
@@ -187,8 +111,8 @@ def scales_of(
     places: Sequence[TensorRole],
     shapes: Sequence[tuple[int, ...]],
     num_steps: int | Int[Array, ""],
-) -> Scales:
-    """The scales of all tensors at once: each the product of sizes to the power of exponents."""
+) -> list[Scales]:
+    """The scales of all tensors: each the product of sizes to the power of exponents."""
     kinds = [known_kind(role, shape) for role, shape in zip(places, shapes, strict=True)]
     sizes = sizes_of(kinds, places, shapes, num_steps)
     rows = np.array([KINDS.index(kind) for kind in kinds])
@@ -207,12 +131,13 @@ def scales_of(
         return EXPONENT_SCALE * theta[name][rows] @ sizes.others
 
     step, decay = of_others("step_sizes", rows), of_fans("decay_fans", rows)
-    return Scales(
-        adam=jnp.exp(step + of_fans("adam_fans", rows, "adam")),
-        orthogonal=jnp.exp(step + of_fans("orthogonal_fans", matrix_rows, "orthogonal")),
-        decay=jnp.exp(decay + of_others("decay_sizes", rows)),
-        pull=jnp.exp(decay + of_others("pull_sizes", pulled)),
+    scales = (
+        jnp.exp(step + of_fans("adam_fans", rows, "adam")),
+        jnp.exp(step + of_fans("orthogonal_fans", matrix_rows, "orthogonal")),
+        jnp.exp(decay + of_others("decay_sizes", rows)),
+        jnp.exp(decay + of_others("pull_sizes", pulled)),
     )
+    return [Scales(*row) for row in zip(*scales, strict=True)]
 
 
 def sizes_of(
@@ -229,47 +154,3 @@ def sizes_of(
         np.log(np.array(own) / np.array([BASES[kind] for kind in kinds])),
         jnp.log(jnp.array([num_steps / BASE_STEPS, layers / BASE_LAYERS])),
     )
-
-
-def known_kind(role: TensorRole, shape: tuple[int, ...]) -> str:
-    """The kind whose rates a tensor gets: the nearest to its own, but that of a matrix only for a
-    tensor of two axes or more."""
-    nearest = NEAREST_KIND[role.kind]
-    if nearest in MATRICES and len(shape) < 2:
-        return "bias"
-    return nearest if nearest in KINDS else "norm"
-
-
-def change(
-    rates: dict[str, Float[Array, "..."]],
-    scales: Scales,
-    role: TensorRole,
-    param: Float[Array, "..."],
-    direction: Float[Array, "..."],
-    momentum: Float[Array, "..."],
-) -> Float[Array, "..."]:
-    """What is added to a tensor: minus the step times the scaled direction and all scaled pulls.
-
-    Args:
-        rates: From `rates_at`.
-        scales: The tensor's own.
-        role: Where the tensor sits; statistics are not trained.
-        param: The tensor.
-        direction: Adam's.
-        momentum: Adam's mean gradient.
-    """
-    if role.kind == "statistic":
-        return jnp.zeros_like(param)
-    kind = known_kind(role, param.shape)
-    row = KINDS.index(kind)
-    direction = scales.adam * direction
-    if kind in MATRICES:
-        share = rates["orthogonal"][row]
-        other = scales.orthogonal * on_matrices(orthogonalized, role, momentum)
-        direction = (1.0 - share) * direction + share * other
-    pulled = direction + scales.decay * rates["decay"][row] * param
-    if len(role.spatial_shape) == 3:
-        layer = int(kind != "first")
-        pulls = scales.pull * rates["bands"][layer], scales.pull * rates["mean"][layer]
-        pulled += filter_pull(*pulls, role, param)
-    return (-rates["step"][row] * pulled).astype(param.dtype)
