@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from noiseproof import inner_loop
 from noiseproof.evaluate.suites import TestSet
+from noiseproof.evaluate.tuning import Tuned
 from noiseproof.results import Curves, Kind, Scores, mean_interval
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.types import Batch, Data, Model, Params, Recipe, Task
@@ -38,17 +39,19 @@ class Contestant(NamedTuple):
         name: As in the records.
         kind: As in the records.
         tuned_on: The outer loss that chose its theta or its knobs, in words.
-        num_trials: Points that its search tried; 0 where there was none.
         recipe: How it trains.
         task: What it trains on: the same for all but those that augment their images.
+        tuned: What its search found; None where there was none.
+        contains: Names of the contestants whose points its search began from.
     """
 
     name: str
     kind: Kind
     tuned_on: str
-    num_trials: int
     recipe: Recipe
     task: Task
+    tuned: Tuned | None = None
+    contains: tuple[str, ...] = ()
 
 
 class Grades(NamedTuple):

@@ -47,8 +47,8 @@ def run_comparison(
         name: Of the preset, for the records.
         seed: Of meta-training, tuning and the inner runs.
     """
-    tune_key, judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
-    everyone = contestants(experiment, learned, folder, progress, tune_key)
+    judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))[1]
+    everyone = contestants(experiment, learned, folder, progress, seed)
     sets = experiment.conditions.test_sets(experiment.split)
     keys = jax.random.split(judge_key, experiment.num_seeds)
     judged = []
@@ -106,7 +106,7 @@ def entry(contestant: Contestant, judged: Judged) -> OptimizerEntry:
         name=contestant.name,
         kind=contestant.kind,
         tuned_on=contestant.tuned_on,
-        trials=contestant.num_trials,
+        trials=contestant.tuned.num_trials if contestant.tuned else 0,
         train_seconds=judged.train_seconds,
         train_bytes=judged.train_bytes,
     )

@@ -4,25 +4,32 @@ Tuning is by far the longest part after meta-training: what was found is kept in
 that a run that is resumed does not search again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 from jaxtyping import PRNGKeyArray
 
 from noiseproof.evaluate.protocol import Contestant
-from noiseproof.evaluate.tuning import tune
-from noiseproof.experiment.build import Experiment, Search
+from noiseproof.evaluate.search import Trial
+from noiseproof.evaluate.tuning import Start, Tuned, TunedOn, tune
+from noiseproof.experiment.build import MATCHED, Experiment, Search
 from noiseproof.experiment.progress import Progress
-from noiseproof.experiment.tuned import recall, remember
+from noiseproof.experiment.tuned import recall, remember, search_seed
 from noiseproof.metatrain import recipe_of
 from noiseproof.results import Kind, MetaTraining
 from noiseproof.rivals import RIVALS
+from noiseproof.rivals.knobs import Values
 from noiseproof.types import Task, Theta
 
-FIRST_AUGMENTED = 1000
-"""Rivals have the folds of the key below it, augmented ones those from it on."""
+SEARCHES = 2
+"""The fold of a seed that is for searches."""
+
+NUM_KNOWN = 5
+"""Points that a search takes over from each one that it contains."""
+
+Translation: TypeAlias = Callable[[Values], Values]
 
 
 class MetaTrained(NamedTuple):
@@ -50,7 +57,7 @@ def contestants(
     learned: MetaTrained,
     folder: Path,
     progress: Progress,
-    key: PRNGKeyArray,
+    seed: int,
 ) -> list[Contestant]:
     """All that take part, the learned optimizer first.
 
@@ -59,12 +66,13 @@ def contestants(
         learned: The learned optimizer and its controls.
         folder: Where the outcome of each search is kept, and looked for.
         progress: What is told of searches.
-        key: Fixes the searches.
+        seed: Fixes the searches.
     """
+    seed = search_seed(folder, seed)
     return [
         *learned_contestants(experiment, learned),
-        *rival_contestants(experiment, learned, folder, progress, key),
-        *augmented_contestants(experiment, learned, folder, progress, key),
+        *rival_contestants(experiment, learned, folder, progress, seed),
+        *augmented_contestants(experiment, learned, folder, progress, seed),
     ]
 
 
@@ -73,7 +81,7 @@ def learned_contestants(experiment: Experiment, learned: MetaTrained) -> list[Co
     objective = experiment.problem.objective
 
     def trained(label: str, kind: Kind, words: str, theta: Theta) -> Contestant:
-        return Contestant(label, kind, words, 0, recipe_of(objective, theta), objective.task)
+        return Contestant(label, kind, words, recipe_of(objective, theta), objective.task)
 
     return [
         trained(learned.rule, "learned", learned.words, learned.theta),
@@ -90,17 +98,17 @@ def rival_contestants(
     learned: MetaTrained,
     folder: Path,
     progress: Progress,
-    key: PRNGKeyArray,
-) -> Iterator[Contestant]:
+    seed: int,
+) -> list[Contestant]:
     """The hand-designed rivals, tuned on the outer loss."""
-    objective = experiment.problem.objective
-    num_matched = max(learned.cost.inner_steps // objective.num_steps, 1)
-    for index, search in enumerate(experiment.searches):
-        search = search._replace(num_trials=search.num_trials or num_matched)
-        own_key = jax.random.fold_in(key, index)
-        yield tuned_contestant(
-            experiment, search, "hand", objective.task, folder, progress, own_key
-        )
+    objective, budget = experiment.problem.objective, experiment.budget
+    num_steps_a_trial = objective.num_steps * budget.num_runs
+    num_matched = max(learned.cost.inner_steps // num_steps_a_trial, 1)
+    searches = [
+        search._replace(num_trials=search.num_trials or num_matched)
+        for search in experiment.searches
+    ]
+    return tuned_contestants(experiment, searches, "hand", objective.task, folder, progress, seed)
 
 
 def augmented_contestants(
@@ -108,50 +116,100 @@ def augmented_contestants(
     learned: MetaTrained,
     folder: Path,
     progress: Progress,
-    key: PRNGKeyArray,
+    seed: int,
 ) -> Iterator[Contestant]:
-    """With each augmentation the learned optimizer, as it is, and a rival that is tuned with it."""
+    """With each augmentation the learned optimizer, as it is, and rivals that are tuned with it."""
     recipe = recipe_of(experiment.problem.objective, learned.theta)
-    for index, augmented in enumerate(experiment.augmented):
-        label = f"{learned.rule} with {augmented.name}"
-        yield Contestant(label, "augmented", learned.words, 0, recipe, augmented.task)
-        own_key = jax.random.fold_in(key, FIRST_AUGMENTED + index)
-        search, task = augmented.search, augmented.task
-        yield tuned_contestant(experiment, search, "augmented", task, folder, progress, own_key)
+    for augmented in experiment.augmented:
+        label, task = f"{learned.rule} with {augmented.name}", augmented.task
+        yield Contestant(label, "augmented", learned.words, recipe, task)
+        yield from tuned_contestants(
+            experiment, augmented.searches, "augmented", task, folder, progress, seed
+        )
 
 
-def tuned_contestant(
+def tuned_contestants(
     experiment: Experiment,
-    search: Search,
+    searches: Sequence[Search],
     kind: Kind,
     task: Task,
     folder: Path,
     progress: Progress,
-    key: PRNGKeyArray,
-) -> Contestant:
-    """A rival at the best knobs of its search, which the folder may know already."""
-    problem, rival = experiment.problem, RIVALS[search.rival]
-    objective = problem.objective
-    tuned = recall(folder, search)
-    if tuned is None:
-        progress.say(f"tuning {search.label}, {search.num_trials} trials")
-        tuned = tune(
+    seed: int,
+) -> list[Contestant]:
+    """Rivals at the best knobs of their searches, which the folder may know already.
+
+    What others contain is searched first, so that they can begin from it.
+    """
+    problem, order, key = tuned_on(experiment, task), list(RIVALS), search_key(seed)
+    found: dict[str, Tuned] = {}
+    for search in sorted(searches, key=lambda search: order.index(search.rival)):
+        tuned = recall(folder, search)
+        if tuned is None:
+            progress.say(f"tuning {search.label}, {search.num_trials} trials")
+            budget = experiment.budget._replace(num_trials=search.num_trials or 1)
+            start, rival = start_of(search, found), RIVALS[search.rival]
+            tuned = tune(problem, rival, budget, key, name=search.label, start=start)
+            remember(folder, search.label, tuned, seed)
+        found[search.label] = tuned
+        values = "  ".join(f"{knob} {value:.3g}" for knob, value in tuned.values.items())
+        progress.say(f"{search.label}: {values}  select loss {tuned.select_loss:.4f}")
+    return [
+        Contestant(
+            search.label,
+            kind,
+            experiment.problem.outer_loss.words,
+            RIVALS[search.rival].recipe(
+                found[search.label].values, problem.num_steps, problem.layout
+            ),
             task,
-            rival,
-            problem.data,
-            problem.select_data,
-            key,
-            layout=objective.layout,
-            num_steps=objective.num_steps,
-            window=objective.window,
-            in_turn=objective.placement.in_turn,
-            num_trials=search.num_trials,
-            num_finalists=experiment.num_finalists,
-            num_final_runs=experiment.num_final_runs,
+            found[search.label],
+            tuple(label for label in contained(search) if label in found),
         )
-        remember(folder, search.label, tuned)
-    values = "  ".join(f"{knob} {value:.3g}" for knob, value in tuned.values.items())
-    progress.say(f"{search.label}: {values}  select loss {tuned.select_loss:.4f}")
-    recipe = rival.recipe(tuned.values, objective.num_steps, objective.layout)
-    words = problem.outer_loss.words
-    return Contestant(search.label, kind, words, tuned.num_trials, recipe, task)
+        for search in searches
+    ]
+
+
+def search_key(seed: int) -> PRNGKeyArray:
+    """The key of all searches of an experiment."""
+    return jax.random.fold_in(jax.random.key(seed), SEARCHES)
+
+
+def tuned_on(experiment: Experiment, task: Task) -> TunedOn:
+    """What all searches on a task share."""
+    problem = experiment.problem
+    objective = problem.objective
+    return TunedOn(
+        task,
+        problem.data,
+        problem.select_data,
+        objective.layout,
+        objective.num_steps,
+        objective.window,
+        objective.placement.in_turn,
+    )
+
+
+def contained(search: Search) -> dict[str, Translation]:
+    """The searches whose points are points of this one, too, by label: `values -> values`."""
+    suffix = search.label.removeprefix(search.rival)
+    rival = RIVALS[search.rival]
+    if suffix == MATCHED:
+        return {search.rival: dict}
+    return {f"{name}{suffix}": translate for name, translate in rival.contains.items()}
+
+
+def start_of(search: Search, found: Mapping[str, Tuned]) -> Start:
+    """What a search begins from, of the searches that were finished."""
+    known = [
+        [Trial(translate(trial.values), trial.outer_loss) for trial in found[label].best(NUM_KNOWN)]
+        for label, translate in contained(search).items()
+        if label in found
+    ]
+    suffix = search.label.removeprefix(search.rival)
+    worth = [
+        translate(found[f"{name}{suffix}"].values)
+        for name, translate in RIVALS[search.rival].resembles.items()
+        if f"{name}{suffix}" in found
+    ]
+    return Start(known, worth)
