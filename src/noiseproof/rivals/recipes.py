@@ -5,10 +5,12 @@ for what can be added to any optimizer, whether that is Adam or SGD with momentu
 adds to another is turned off exactly by 0.
 """
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import ArrayLike, Scalar
 
+from noiseproof.optimizers.layout import fit_layout
 from noiseproof.optimizers.schedules import cosine
 from noiseproof.rivals.averaging import averaged
 from noiseproof.rivals.decayed_adam import Decays, add_decays, decayed_adam
@@ -22,7 +24,7 @@ from noiseproof.rivals.perturbations import (
     sharpness_aware,
     weight_noise,
 )
-from noiseproof.types import Layout, Optimizer, Recipe, Regularization
+from noiseproof.types import NEAREST_KIND, Layout, Optimizer, Params, Recipe, Regularization
 
 
 def schedule(values: Values, num_steps: int) -> optax.Schedule:
@@ -43,8 +45,13 @@ def step_of(values: Values, num_steps: int) -> Optimizer:
 
 def decay_of(values: Values, layout: Layout) -> Optimizer:
     """Decoupled decay of weights and biases alike; norms are left alone, as is usual."""
-    decay = values["weight_decay"]
-    return add_decays(Decays(weights=decay, biases=decay), layout)
+
+    def decaying(params: Params) -> Params:
+        kinds = [NEAREST_KIND[role.kind] for role in fit_layout(layout, params)]
+        found = [kind not in ("norm", "statistic") for kind in kinds]
+        return jax.tree.unflatten(jax.tree.structure(params), found)
+
+    return optax.add_decayed_weights(values["weight_decay"], decaying)
 
 
 def sgd(values: Values, num_steps: int, _layout: Layout) -> Recipe:
