@@ -5,8 +5,9 @@ differences are paired, and is tested on the same images. A diverged run counts 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Key
 from noiseproof import inner_loop
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.evaluate.tuning import Tuned
-from noiseproof.results import Curves, Kind, Scores, mean_interval
+from noiseproof.results import Curves, Kind, Scores, Trials, mean_interval
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.types import Batch, Data, Model, Params, Recipe, Task
 
@@ -42,6 +43,8 @@ class Contestant(NamedTuple):
         recipe: How it trains.
         task: What it trains on: the same for all but those that augment their images.
         tuned: What its search found; None where there was none.
+        outer_loss: On the pools and under the seeds of the searches, in nats; None if not taken.
+        values: Of its knobs, where they were chosen.
         contains: Names of the contestants whose points its search began from.
     """
 
@@ -51,6 +54,8 @@ class Contestant(NamedTuple):
     recipe: Recipe
     task: Task
     tuned: Tuned | None = None
+    outer_loss: float | None = None
+    values: Mapping[str, float] = MappingProxyType({})
     contains: tuple[str, ...] = ()
 
 
@@ -188,6 +193,22 @@ def scores(judged: Sequence[Judged], *, num_images: int) -> Scores:
     )
     right = np.where(diverged[:, None], 0, np.rint(accuracy * num_images)).astype(np.int64)
     return Scores(right, loss, calibration, diverged)
+
+
+def trials(contestants: Sequence[Contestant]) -> Trials:
+    """How the contestants of a record were tuned."""
+    searches = [one.tuned for one in contestants]
+
+    def rows(columns: Sequence[Sequence[float]], beyond: float) -> Float[np.ndarray, "rows most"]:
+        most = max(map(len, columns), default=0)
+        return np.array([[*column, *[beyond] * (most - len(column))] for column in columns], float)
+
+    losses, rounds, finals = (
+        [getattr(tuned, name) if tuned else [] for tuned in searches]
+        for name in ("outer_losses", "rounds", "final_losses")
+    )
+    numbers = rows(rounds, -1).astype(np.int64)
+    return Trials(rows(losses, np.nan), numbers, rows(finals, np.nan))
 
 
 def curves(judged: Sequence[Judged], *, num_steps: int) -> Curves:

@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray
 
 from noiseproof.evaluate.protocol import Contestant
 from noiseproof.evaluate.search import Trial
-from noiseproof.evaluate.tuning import Start, Tuned, TunedOn, tune
+from noiseproof.evaluate.tuning import Start, Tuned, TunedOn, outer_loss, tune
 from noiseproof.experiment.build import MATCHED, Experiment, Search
 from noiseproof.experiment.progress import Progress
 from noiseproof.experiment.tuned import recall, remember, search_seed
@@ -70,18 +70,27 @@ def contestants(
     """
     seed = search_seed(folder, seed)
     return [
-        *learned_contestants(experiment, learned),
+        *learned_contestants(experiment, learned, seed),
         *rival_contestants(experiment, learned, folder, progress, seed),
         *augmented_contestants(experiment, learned, folder, progress, seed),
     ]
 
 
-def learned_contestants(experiment: Experiment, learned: MetaTrained) -> list[Contestant]:
-    """The learned optimizer, itself before meta-training, and its controls."""
+def learned_contestants(
+    experiment: Experiment, learned: MetaTrained, seed: int
+) -> list[Contestant]:
+    """The learned optimizer, itself before meta-training, and its controls.
+
+    The outer loss of the first is taken where rivals' trials take it.
+    """
     objective = experiment.problem.objective
 
     def trained(label: str, kind: Kind, words: str, theta: Theta) -> Contestant:
-        return Contestant(label, kind, words, recipe_of(objective, theta), objective.task)
+        recipe, task, loss = recipe_of(objective, theta), objective.task, None
+        if kind == "learned":
+            num_runs = experiment.budget.num_runs
+            loss = outer_loss(tuned_on(experiment, task), recipe, num_runs, search_key(seed))
+        return Contestant(label, kind, words, recipe, task, outer_loss=loss)
 
     return [
         trained(learned.rule, "learned", learned.words, learned.theta),
@@ -164,6 +173,8 @@ def tuned_contestants(
             ),
             task,
             found[search.label],
+            found[search.label].outer_loss,
+            found[search.label].values,
             tuple(label for label in contained(search) if label in found),
         )
         for search in searches

@@ -12,9 +12,9 @@ from jaxtyping import PRNGKeyArray
 from noiseproof.corruptions.keys import name_key
 from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import named
-from noiseproof.evaluate.protocol import Contestant, curves, judge, scores
+from noiseproof.evaluate.protocol import Contestant, curves, judge, scores, trials
 from noiseproof.evaluate.suites import TEST_SEED, TestSet, corrupted, few
-from noiseproof.evaluate.tuning import Budget, TunedOn, tune
+from noiseproof.evaluate.tuning import Budget, TunedOn, outer_loss, tune
 from noiseproof.experiment.build import has_filters
 from noiseproof.experiment.comparison import condition, device_words, entry, provenance
 from noiseproof.experiment.problem import on_device
@@ -241,19 +241,22 @@ def compare(
     layout, num_steps, in_turn = objective.layout, objective.num_steps, objective.placement.in_turn
     problem = TunedOn(task, inner, select, layout, num_steps, objective.window, in_turn)
 
+    filters = has_filters(about.model)
+    num_runs = usual_num_runs(has_filters=filters)
+
     def contestant(name: str, part: Learned | Rival) -> Contestant:
         words = about.outer_loss.words
         if isinstance(part, Learned):
             kind = "learned" if part is first else "control"
-            return Contestant(name, kind, words, part.recipe(), task)
-        filters = has_filters(about.model)
+            recipe = part.recipe()
+            loss = outer_loss(problem, recipe, num_runs, tune_key)
+            return Contestant(name, kind, words, recipe, task, outer_loss=loss)
         usual = usual_num_trials(part, has_filters=filters)
-        budget = Budget(
-            usual if num_trials is None else num_trials, usual_num_runs(has_filters=filters)
-        )
+        budget = Budget(usual if num_trials is None else num_trials, num_runs)
         tuned = tune(problem, part, budget, tune_key, name=name)
+        recipe = part.recipe(tuned.values, num_steps, layout)
         return Contestant(
-            name, "hand", words, part.recipe(tuned.values, num_steps, layout), task, tuned
+            name, "hand", words, recipe, task, tuned, tuned.outer_loss, values=tuned.values
         )
 
     everyone = [contestant(*item) for item in contestants.items()]
@@ -287,5 +290,6 @@ def compare(
             run,
             scores(judged, num_images=num_tested),
             curves(judged, num_steps=objective.num_steps),
+            trials(everyone),
         )
     )
