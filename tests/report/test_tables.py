@@ -127,6 +127,7 @@ def test_held_out_table_is_the_summarys_and_counts_kin_apart(make_record: Make) 
         f"{points(improved.ci95[0])} to {points(improved.ci95[1])}",
         p_value(improved.p_sign),
         "–",
+        "–",
     )
     ours = [one for one in summary.comparisons if one.rival == "adam"]
     kin = Condition("fog", "photometric", "kin")

@@ -120,7 +120,7 @@ def entry(contestant: Contestant, judged: Judged) -> OptimizerEntry:
         tuned_on=contestant.tuned_on,
         trials=contestant.tuned.num_trials if contestant.tuned else 0,
         outer_loss=finite(contestant.outer_loss),
-        settings=dict(contestant.values),
+        settings={knob: float(value) for knob, value in contestant.values.items()},
         contains=list(contestant.contains),
         train_seconds=judged.train_seconds,
         train_bytes=judged.train_bytes,

@@ -6,6 +6,7 @@ that a run that is resumed does not search again.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -42,6 +43,7 @@ class MetaTrained(NamedTuple):
         initial_theta: The same before meta-training.
         cost: What meta-training cost.
         controls: The same rule meta-trained on something else: `(kind, words, theta)`.
+        rivals: Settings of rivals that were tuned on what theta was meta-trained on, by name.
     """
 
     rule: str
@@ -50,6 +52,7 @@ class MetaTrained(NamedTuple):
     initial_theta: Theta
     cost: MetaTraining
     controls: tuple[tuple[str, str, Theta], ...] = ()
+    rivals: Mapping[str, Values] = MappingProxyType({})
 
 
 def contestants(
@@ -72,6 +75,7 @@ def contestants(
     return [
         *learned_contestants(experiment, learned, seed),
         *rival_contestants(experiment, learned, folder, progress, seed),
+        *transferred_contestants(experiment, learned),
         *augmented_contestants(experiment, learned, folder, progress, seed),
     ]
 
@@ -118,6 +122,19 @@ def rival_contestants(
         for search in experiment.searches
     ]
     return tuned_contestants(experiment, searches, "hand", objective.task, folder, progress, seed)
+
+
+def transferred_contestants(experiment: Experiment, learned: MetaTrained) -> list[Contestant]:
+    """Rivals as they were tuned where theta was meta-trained, beside the same tuned here."""
+    objective, words = experiment.problem.objective, f"{learned.words}, elsewhere"
+
+    def transferred(name: str, values: Values) -> Contestant:
+        recipe = RIVALS[name].recipe(values, objective.num_steps, objective.layout)
+        label = f"{name} transferred"
+        return Contestant(label, "transferred", words, recipe, objective.task, values=values)
+
+    wanted = [search.label for search in experiment.searches if search.label in learned.rivals]
+    return [transferred(name, learned.rivals[name]) for name in wanted]
 
 
 def augmented_contestants(

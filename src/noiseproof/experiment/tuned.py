@@ -23,8 +23,11 @@ LINES = ("final_losses", "outer_losses", "rounds")
 TUNED_FILE = "tuned.json"
 """What the searches found, in the folder of a run."""
 
-SEARCHED_ON = ("data", "model", "inner", "outer", "pool", "window", "tuning")
-"""Sections of the settings that the outcome of a search depends on."""
+PROBLEM = ("data", "model", "inner", "outer", "pool", "window")
+"""Sections of the settings that say what a rival is tuned on."""
+
+SEARCHED_ON = (*PROBLEM, "tuning")
+"""Those that the outcome of a search depends on."""
 
 COUNTED = ("num_runs", "num_final_runs")
 """What of `tuning` says how a point is scored."""
@@ -90,14 +93,9 @@ def tuned_of(values: Any, search: Search, path: Path) -> Tuned:
     """
     try:
         tuned = from_json(values)
-        knobs = tuned.values
     except (TypeError, ValueError, KeyError, AttributeError):
         raise ValueError(f"{path} does not say what the search of {search.label} found.") from None
-    wanted = RIVALS[search.rival].knobs
-    if set(knobs) != set(wanted) or not all(map(math.isfinite, knobs.values())):
-        raise ValueError(
-            f"{path} must give {search.label} numbers for {', '.join(wanted)}, got {short(knobs)}."
-        )
+    check_values(search.rival, tuned.values, str(path))
     return tuned
 
 
@@ -112,13 +110,50 @@ def found_by(source: Path, record: Mapping[str, Any], searches: Sequence[Search]
     Raises:
         ValueError: The folder is not that of a run that searched, or its problem is another.
     """
+    check_same_problem(source, record, SEARCHED_ON)
+    found = unseal(source / TUNED_FILE)
+    if not isinstance(found.get("seed"), int):
+        raise ValueError(f"{source / TUNED_FILE} is of an older version: tune the rivals anew.")
+    for search in searches:
+        recall(source, search)
+    return found
+
+
+def chosen_in(folder: Path) -> dict[str, dict[str, float]]:
+    """What the searches in a folder chose, by rival.
+
+    Raises:
+        ValueError: The file is damaged or missing, or knobs are not the rival's.
+    """
+    found = unseal(folder / TUNED_FILE).get("searches", {})
+    searches = [Search(name, name, None) for name in RIVALS if name in found]
+    chosen = [(search.rival, recall(folder, search)) for search in searches]
+    return {name: tuned.values for name, tuned in chosen if tuned is not None}
+
+
+def check_values(rival: str, values: Any, place: str) -> None:
+    """Raises ValueError where values are not numbers for the knobs of a rival."""
+    wanted = RIVALS[rival].knobs if rival in RIVALS else None
+    if wanted is None:
+        raise ValueError(f"{place}: rivals must be among {', '.join(RIVALS)}, got {short(rival)}.")
+    is_known = isinstance(values, Mapping) and set(values) == set(wanted)
+    if not is_known or not all(
+        isinstance(one, int | float) and math.isfinite(one) for one in values.values()
+    ):
+        raise ValueError(
+            f"{place} must give {rival} numbers for {', '.join(wanted)}, got {short(values)}."
+        )
+
+
+def check_same_problem(source: Path, record: Mapping[str, Any], sections: Sequence[str]) -> None:
+    """Raises ValueError where a folder is no run's, or its sections of the settings are others."""
     try:
         searched_on = dict(json.loads((source / CONFIG_FILE).read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         raise ValueError(
             f"{source} must be the folder of a run, with {CONFIG_FILE} and {TUNED_FILE}."
         ) from None
-    for section in SEARCHED_ON:
+    for section in sections:
         before, now = dict(searched_on.get(section) or {}), dict(record[section])
         if section == "tuning":
             before, now = ({name: one.get(name) for name in COUNTED} for one in (before, now))
@@ -132,12 +167,6 @@ def found_by(source: Path, record: Mapping[str, Any], searches: Sequence[Search]
                 f"The rivals in {source} were tuned with {short(then)}, not {short(here)}: tune "
                 "them anew."
             )
-    found = unseal(source / TUNED_FILE)
-    if not isinstance(found.get("seed"), int):
-        raise ValueError(f"{source / TUNED_FILE} is of an older version: tune the rivals anew.")
-    for search in searches:
-        recall(source, search)
-    return found
 
 
 def take_over(found: Mapping[str, Any] | None, folder: Path) -> None:
