@@ -182,8 +182,8 @@ def test_a_finished_evaluation_is_resumed(
     words = ["evaluate", str(tiny_run), "--out", str(folder), "--tuned", str(tiny_run)]
     assert cli.exit_code([*words, "--set", "tuning.num_runs=3"]) == 2
     assert "tuning.num_runs = 2', not 'tuning.num_runs = 3" in capsys.readouterr().err
-    far = ["--transferred", str(tiny_run), "--set", "outer.std=0.4"]
-    assert cli.exit_code([*words[:4], *far[:1], str(tmp_path), *far[2:]]) == 2
+    far = ["--transferred", str(tmp_path), "--set", "inner.num_steps=40"]
+    assert cli.exit_code([*words[:4], *far]) == 2
     assert "must be the folder of a run" in capsys.readouterr().err
     assert not folder.exists()
     assert cli.exit_code(words) == 0

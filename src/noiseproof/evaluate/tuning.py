@@ -10,7 +10,7 @@ runs from choosing).
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -25,6 +25,7 @@ from noiseproof.evaluate.search import Trial, promising_points, random_points
 from noiseproof.inner_loop import Window, check_window
 from noiseproof.rivals import Rival
 from noiseproof.rivals.knobs import Knobs, Values, check_knobs, on_edge, wide_enough
+from noiseproof.rivals.ranges import Points
 from noiseproof.types import Data, Layout, Recipe, Task
 
 STACKED_AT_ONCE, IN_TURN_AT_ONCE = 16, 8
@@ -133,6 +134,28 @@ class Start(NamedTuple):
 
 
 NOTHING_KNOWN = Start()
+
+NUM_KNOWN = 5
+"""Points that a search takes over from each one that it contains."""
+
+
+def start_from(contains: Points, resembles: Points, found: Mapping[str, Tuned]) -> Start:
+    """What a search begins from, of those that were finished.
+
+    Args:
+        contains: How the points of other searches are points of this one, by their name.
+        resembles: Those whose chosen points are worth a trial, likewise.
+        found: What was found so far.
+    """
+    known = [
+        [Trial(translate(one.values), one.outer_loss) for one in found[name].best(NUM_KNOWN)]
+        for name, translate in contains.items()
+        if name in found
+    ]
+    return Start(
+        known, [resembles[name](found[name].values) for name in resembles if name in found]
+    )
+
 
 Scorer: TypeAlias = Callable[[Sequence[Values], Data, PRNGKeyArray], Float[np.ndarray, " points"]]
 """`(points, data, key) -> losses` of one run for every point, all under the same key."""

@@ -4,33 +4,27 @@ Tuning is by far the longest part after meta-training: what was found is kept in
 that a run that is resumed does not search again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 from jaxtyping import PRNGKeyArray
 
 from noiseproof.evaluate.protocol import Contestant
-from noiseproof.evaluate.search import Trial
-from noiseproof.evaluate.tuning import Start, Tuned, TunedOn, outer_loss, tune
+from noiseproof.evaluate.tuning import Tuned, TunedOn, outer_loss, start_from, tune
 from noiseproof.experiment.build import MATCHED, Experiment, Search
 from noiseproof.experiment.progress import Progress
 from noiseproof.experiment.tuned import recall, remember, search_seed
 from noiseproof.metatrain import recipe_of
 from noiseproof.results import Kind, MetaTraining
 from noiseproof.rivals import RIVALS
-from noiseproof.rivals.knobs import Values
+from noiseproof.rivals.ranges import Points
 from noiseproof.types import Task, Theta
 
 SEARCHES = 2
 """The fold of a seed that is for searches."""
-
-NUM_KNOWN = 5
-"""Points that a search takes over from each one that it contains."""
-
-Translation: TypeAlias = Callable[[Values], Values]
 
 
 class MetaTrained(NamedTuple):
@@ -52,7 +46,7 @@ class MetaTrained(NamedTuple):
     initial_theta: Theta
     cost: MetaTraining
     controls: tuple[tuple[str, str, Theta], ...] = ()
-    rivals: Mapping[str, Values] = MappingProxyType({})
+    rivals: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 
 def contestants(
@@ -128,7 +122,7 @@ def transferred_contestants(experiment: Experiment, learned: MetaTrained) -> lis
     """Rivals as they were tuned where theta was meta-trained, beside the same tuned here."""
     objective, words = experiment.problem.objective, f"{learned.words}, elsewhere"
 
-    def transferred(name: str, values: Values) -> Contestant:
+    def transferred(name: str, values: Mapping[str, float]) -> Contestant:
         recipe = RIVALS[name].recipe(values, objective.num_steps, objective.layout)
         label = f"{name} transferred"
         return Contestant(label, "transferred", words, recipe, objective.task, values=values)
@@ -174,7 +168,8 @@ def tuned_contestants(
         if tuned is None:
             progress.say(f"tuning {search.label}, {search.num_trials} trials")
             budget = experiment.budget._replace(num_trials=search.num_trials or 1)
-            start, rival = start_of(search, found), RIVALS[search.rival]
+            rival = RIVALS[search.rival]
+            start = start_from(contained(search), of_its_kind(search, rival.resembles), found)
             tuned = tune(problem, rival, budget, key, name=search.label, start=start)
             remember(folder, search.label, tuned, seed)
         found[search.label] = tuned
@@ -218,26 +213,14 @@ def tuned_on(experiment: Experiment, task: Task) -> TunedOn:
     )
 
 
-def contained(search: Search) -> dict[str, Translation]:
-    """The searches whose points are points of this one, too, by label: `values -> values`."""
-    suffix = search.label.removeprefix(search.rival)
-    rival = RIVALS[search.rival]
-    if suffix == MATCHED:
+def contained(search: Search) -> Points:
+    """The searches whose points are points of this one, too, by label."""
+    if search.label == f"{search.rival}{MATCHED}":
         return {search.rival: dict}
-    return {f"{name}{suffix}": translate for name, translate in rival.contains.items()}
+    return of_its_kind(search, RIVALS[search.rival].contains)
 
 
-def start_of(search: Search, found: Mapping[str, Tuned]) -> Start:
-    """What a search begins from, of the searches that were finished."""
-    known = [
-        [Trial(translate(trial.values), trial.outer_loss) for trial in found[label].best(NUM_KNOWN)]
-        for label, translate in contained(search).items()
-        if label in found
-    ]
+def of_its_kind(search: Search, points: Points) -> Points:
+    """Points by the labels of the searches that were made as this one was."""
     suffix = search.label.removeprefix(search.rival)
-    worth = [
-        translate(found[f"{name}{suffix}"].values)
-        for name, translate in RIVALS[search.rival].resembles.items()
-        if f"{name}{suffix}" in found
-    ]
-    return Start(known, worth)
+    return {f"{name}{suffix}": translate for name, translate in points.items()}

@@ -14,7 +14,7 @@ from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import named
 from noiseproof.evaluate.protocol import Contestant, curves, judge, scores, trials
 from noiseproof.evaluate.suites import TEST_SEED, TestSet, corrupted, few
-from noiseproof.evaluate.tuning import Budget, TunedOn, outer_loss, tune
+from noiseproof.evaluate.tuning import Budget, Tuned, TunedOn, outer_loss, start_from, tune
 from noiseproof.experiment.build import has_filters
 from noiseproof.experiment.comparison import condition, device_words, entry, provenance
 from noiseproof.experiment.problem import on_device
@@ -215,7 +215,8 @@ def compare(
     and under named corruptions at five severities.
 
     Args:
-        contestants: By name; the first must be meta-trained, all others may be rivals, too.
+        contestants: By name; the first must be meta-trained, all others may be rivals, too. The
+            search of a rival begins from those before it, under their own names, that it contains.
         task: What is trained on.
         data: The data set.
         key: Fixes the searches and the runs.
@@ -243,6 +244,7 @@ def compare(
 
     filters = has_filters(about.model)
     num_runs = usual_num_runs(has_filters=filters)
+    found: dict[str, Tuned] = {}
 
     def contestant(name: str, part: Learned | Rival) -> Contestant:
         words = about.outer_loss.words
@@ -253,10 +255,13 @@ def compare(
             return Contestant(name, kind, words, recipe, task, outer_loss=loss)
         usual = usual_num_trials(part, has_filters=filters)
         budget = Budget(usual if num_trials is None else num_trials, num_runs)
-        tuned = tune(problem, part, budget, tune_key, name=name)
+        start = start_from(part.contains, part.resembles, found)
+        tuned = found[name] = tune(problem, part, budget, tune_key, name=name, start=start)
         recipe = part.recipe(tuned.values, num_steps, layout)
         return Contestant(
-            name, "hand", words, recipe, task, tuned, tuned.outer_loss, values=tuned.values
+            *(name, "hand", words, recipe, task),
+            *(tuned, tuned.outer_loss, tuned.values),
+            contains=tuple(other for other in part.contains if other in found),
         )
 
     everyone = [contestant(*item) for item in contestants.items()]
