@@ -26,6 +26,7 @@ from noiseproof.experiment.tuned import (
     found_by,
     take_over,
 )
+from noiseproof.metatrain.sharding import use_all_cores
 from noiseproof.results import MetaTraining, Summary
 from noiseproof.zoo import load_learned
 
@@ -76,6 +77,7 @@ def evaluate(
     Raises:
         ValueError: Whatever is wrong, in one line, before anything is written.
     """
+    use_all_cores()
     loaded = load_learned(optimizer)
     meta_trained = settings_of(loaded, optimizer)
     for setting in settings:

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from noiseproof import inner_loop
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.evaluate.tuning import Tuned
+from noiseproof.metatrain.sharding import Placement, as_local, over_runs, replicate
 from noiseproof.results import Curves, Kind, Scores, Trials, mean_interval
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.types import Batch, Data, Model, Params, Recipe, Task
@@ -105,7 +106,7 @@ def judge(
     *,
     num_steps: int,
     num_classes: int,
-    in_turn: bool = False,
+    placement: Placement,
 ) -> Judged:
     """Trains a classifier under every key and tests it on every set.
 
@@ -118,19 +119,24 @@ def judge(
         keys: One for each seed.
         num_steps: Length of a run.
         num_classes: For the accuracy of chance.
-        in_turn: Whether seeds are trained one after another, see `inner_loop.faster_in_turn`.
+        placement: Where seeds are trained.
     """
 
     @jax.jit
     def train(data: Data, keys: Key[Array, " seeds"]) -> inner_loop.Run:
-        one_run = partial(inner_loop.train, task, recipe, data, num_steps)
-        return inner_loop.over_runs(one_run, in_turn=in_turn)(keys)
+        def one_run(data: Data, key: PRNGKeyArray) -> inner_loop.Run:
+            return inner_loop.train(task, recipe, data, num_steps, key)
 
+        return over_runs(one_run, len(keys), placement)(data, keys)
+
+    data = replicate(data, placement.mesh)
+    num_devices = placement.mesh.size if placement.mesh else 1
     compiled = train.lower(data, keys).compile()
     began = time.perf_counter()
     runs = jax.block_until_ready(compiled(data, keys))
     seconds = time.perf_counter() - began
-    scores = [grade(model, runs.params, test_set.batch) for test_set in test_sets]
+    params = as_local(runs.params) if placement.mesh else runs.params
+    scores = [grade(model, params, test_set.batch) for test_set in test_sets]
     accuracy, loss, calibration = (np.stack(parts, axis=1) for parts in zip(*scores, strict=True))
     diverged = np.asarray(runs.diverged)[:, None]
     stretches = np.array_split(np.asarray(runs.losses), min(CURVE_POINTS, num_steps), axis=1)
@@ -141,7 +147,7 @@ def judge(
         diverged=diverged[:, 0],
         curve=np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1),
         train_seconds=seconds / len(keys),
-        train_bytes=memory_of(compiled, len(keys)),
+        train_bytes=memory_of(compiled, -(-len(keys) // num_devices)),
     )
 
 

@@ -11,7 +11,6 @@ runs from choosing).
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -23,6 +22,7 @@ from noiseproof import inner_loop
 from noiseproof.corruptions.keys import name_key
 from noiseproof.evaluate.search import Trial, promising_points, random_points
 from noiseproof.inner_loop import Window, check_window
+from noiseproof.metatrain.sharding import Placement, over_runs, replicate
 from noiseproof.rivals import Rival
 from noiseproof.rivals.knobs import Knobs, Values, check_knobs, on_edge, wide_enough
 from noiseproof.rivals.ranges import Points
@@ -48,7 +48,7 @@ class TunedOn(NamedTuple):
         layout: The roles of the classifier's tensors.
         num_steps: Length of a run.
         window: Which outer losses of a run count.
-        in_turn: Whether runs go one after another, see `inner_loop.faster_in_turn`.
+        placement: Where the runs of a call are computed.
     """
 
     task: Task
@@ -57,7 +57,7 @@ class TunedOn(NamedTuple):
     layout: Layout
     num_steps: int
     window: Window
-    in_turn: bool = False
+    placement: Placement = Placement()
 
 
 class Budget(NamedTuple):
@@ -187,7 +187,7 @@ def tune(
     check_window(problem.window, problem.num_steps)
     check_budget(budget)
     check_knobs(rival.knobs)
-    at_once = points_at_once(budget.num_trials, in_turn=problem.in_turn)
+    at_once = points_at_once(budget.num_trials, in_turn=problem.placement.in_turn)
     score = scorer(problem, rival.recipe, at_once)
     draws = drawn(problem, problem.data, budget.num_runs, jax.random.fold_in(key, 0))
     knobs, tried, rounds = all_trials(
@@ -273,7 +273,8 @@ def drawn(
     """For each run of a point a pool of its own and a key of its own, the same for all points."""
     refresh = jax.jit(problem.task.refresh)
     keys = [jax.random.split(own) for own in jax.random.split(key, num_runs)]
-    return [(refresh(data, pool_key), run_key) for pool_key, run_key in keys]
+    mesh = problem.placement.mesh
+    return [(replicate(refresh(data, pool_key), mesh), run_key) for pool_key, run_key in keys]
 
 
 def mean_losses(
@@ -311,7 +312,8 @@ def scorer(
     their images, which are gathered once.
     """
 
-    def score(data: Data, key: PRNGKeyArray, values: Values) -> Scalar:
+    def score(shared: tuple[Data, PRNGKeyArray], values: Values) -> Scalar:
+        data, key = shared
         recipe = recipe_of(values, problem.num_steps, problem.layout)
         return inner_loop.score(
             problem.task, recipe, data, problem.num_steps, key, window=problem.window
@@ -319,7 +321,7 @@ def scorer(
 
     @jax.jit
     def all_scores(data: Data, values: Any, key: PRNGKeyArray) -> Float[Array, " points"]:
-        return inner_loop.over_runs(partial(score, data, key), in_turn=problem.in_turn)(values)
+        return over_runs(score, num_at_once, problem.placement)((data, key), values)
 
     def scores(
         points: Sequence[Values], data: Data, key: PRNGKeyArray

@@ -14,6 +14,7 @@ from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.contestants import MetaTrained, contestants
 from noiseproof.experiment.progress import Progress
+from noiseproof.metatrain.sharding import spread
 from noiseproof.report.finding import tuning_text
 from noiseproof.report.page import write_report
 from noiseproof.report.tables import accuracy_text
@@ -108,7 +109,7 @@ def judged_on(
         keys,
         num_steps=problem.objective.num_steps,
         num_classes=problem.dataset.num_classes,
-        in_turn=problem.objective.placement.in_turn,
+        placement=spread(problem.objective.placement, len(keys)),
     )
 
 

@@ -18,10 +18,14 @@ from noiseproof.experiment.build import MATCHED, Experiment, Search
 from noiseproof.experiment.progress import Progress
 from noiseproof.experiment.tuned import recall, remember, search_seed
 from noiseproof.metatrain import recipe_of
+from noiseproof.metatrain.sharding import spread
 from noiseproof.results import Kind, MetaTraining
 from noiseproof.rivals import RIVALS
 from noiseproof.rivals.ranges import Points
 from noiseproof.types import Task, Theta
+
+NUM_SPREAD = 8
+"""Points of a call at least, of which each device takes as many."""
 
 SEARCHES = 2
 """The fold of a seed that is for searches."""
@@ -209,7 +213,7 @@ def tuned_on(experiment: Experiment, task: Task) -> TunedOn:
         objective.layout,
         objective.num_steps,
         objective.window,
-        objective.placement.in_turn,
+        spread(objective.placement, NUM_SPREAD),
     )
 
 

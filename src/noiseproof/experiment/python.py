@@ -239,8 +239,8 @@ def compare(
     tune_key, judge_key = jax.random.split(key)
     inner, select = task_data(data)
     sets = test_sets(about.outer_loss, data, num_images, corruptions, own or {})
-    layout, num_steps, in_turn = objective.layout, objective.num_steps, objective.placement.in_turn
-    problem = TunedOn(task, inner, select, layout, num_steps, objective.window, in_turn)
+    layout, num_steps, placement = objective.layout, objective.num_steps, objective.placement
+    problem = TunedOn(task, inner, select, layout, num_steps, objective.window, placement)
 
     filters = has_filters(about.model)
     num_runs = usual_num_runs(has_filters=filters)
@@ -269,7 +269,7 @@ def compare(
     options: dict[str, Any] = {
         "num_steps": objective.num_steps,
         "num_classes": data.num_classes,
-        "in_turn": in_turn,
+        "placement": placement,
     }
     judged = [
         judge(task, about.model, one.recipe, inner, sets, keys, **options) for one in everyone
