@@ -117,9 +117,9 @@ class Tuning(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         rivals: Keys of `RIVALS`.
         matched_rivals: Those searched once more, over as many inner steps as meta-training took.
-        num_trials: Points of a search; 0 for 128, twice as many for rivals with more than five
+        num_trials: Points of a search; None for 128, twice as many for rivals with more than five
             knobs, half as many for classifiers with filters.
-        num_runs: Runs of each, one on each of as many pools, the same for all rivals; 0 for 4,
+        num_runs: Runs of each, one on each of as many pools, the same for all rivals; None for 4,
             half as many for classifiers with filters.
         num_finalists: Best points that are scored again.
         num_final_runs: Runs of each.
@@ -148,8 +148,8 @@ class Tuning(Struct, frozen=True, forbid_unknown_fields=True):
         "autoft",
     )
     matched_rivals: tuple[str, ...] = ()
-    num_trials: CountOrNone = 0
-    num_runs: CountOrNone = 0
+    num_trials: Count | None = None
+    num_runs: Count | None = None
     num_finalists: Count = 8
     num_final_runs: Count = 8
     augmentations: tuple[str, ...] = ()
