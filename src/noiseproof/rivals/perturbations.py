@@ -5,7 +5,7 @@ second gradient; multiplicative weight noise that of random ones, at the cost of
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,14 @@ from noiseproof.optimizers.layout import fit_layout
 from noiseproof.types import Layout, Params, Perturb
 
 Gradient: TypeAlias = Callable[[Params], Params]
-Scales: TypeAlias = Callable[[Params], Params]
+Scales: TypeAlias = Callable[[Params], Any]
 """`params -> scales`, one for each tensor."""
 
 ADAPTIVE_OFFSET = 0.01
 """Added to the size of every weight, so that those at zero are moved too; from the ASAM paper."""
 
 
-def unscaled(params: Params) -> Params:
+def unscaled(params: Params) -> Any:
     """The same radius for all tensors."""
     return jax.tree.map(lambda _leaf: 1.0, params)
 
@@ -35,7 +35,7 @@ def by_depth(growth: float | Scalar, layout: Layout) -> Scales:
     asks for as widths grow.
     """
 
-    def scales(params: Params) -> Params:
+    def scales(params: Params) -> Any:
         depths = [role.depth_fraction - 0.5 for role in fit_layout(layout, params)]
         return jax.tree.unflatten(jax.tree.structure(params), [growth**depth for depth in depths])
 
@@ -102,7 +102,7 @@ def one_after_another(first: Perturb, second: Perturb) -> Perturb:
     return perturb
 
 
-def _uphill(rho: float | Scalar, sizes: Params, params: Params, grads_fn: Gradient) -> Params:
+def _uphill(rho: float | Scalar, sizes: Any, params: Params, grads_fn: Gradient) -> Params:
     """A step up the gradient of length `rho` in units of sizes; none where the gradient is zero."""
     step = optax.tree.mul(sizes, grads_fn(params))
     length = rho / jnp.maximum(optax.tree.norm(step), 1e-12)

@@ -5,6 +5,8 @@ for what can be added to any optimizer, whether that is Adam or SGD with momentu
 adds to another is turned off exactly by 0.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -46,7 +48,7 @@ def step_of(values: Values, num_steps: int) -> Optimizer:
 def decay_of(values: Values, layout: Layout) -> Optimizer:
     """Decoupled decay of weights and biases alike; norms are left alone, as is usual."""
 
-    def decaying(params: Params) -> Params:
+    def decaying(params: Params) -> Any:
         kinds = [NEAREST_KIND[role.kind] for role in fit_layout(layout, params)]
         found = [kind not in ("norm", "statistic") for kind in kinds]
         return jax.tree.unflatten(jax.tree.structure(params), found)
