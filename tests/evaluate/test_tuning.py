@@ -1,3 +1,5 @@
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -207,3 +209,9 @@ def test_many_trials_share_one_program() -> None:
 def test_bad_options_are_named(options, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         search(**options)
+
+
+def test_a_missing_optuna_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ValueError, match="tuning of rivals needs optuna, which is not installed"):
+        search(num_trials=20)

@@ -11,6 +11,7 @@ from rich.console import Console
 from noiseproof.commands.notices import tell_notices
 from noiseproof.commands.progress import on_console
 from noiseproof.data import image_shape
+from noiseproof.evaluate.search import estimators
 from noiseproof.experiment.build import build_experiment, check_held_out
 from noiseproof.experiment.comparison import run_comparison
 from noiseproof.experiment.contestants import MetaTrained
@@ -78,6 +79,8 @@ def evaluate(
         ValueError: Whatever is wrong, in one line, before anything is written.
     """
     use_all_cores()
+    if tuned is None:
+        estimators()
     loaded = load_learned(optimizer)
     meta_trained = settings_of(loaded, optimizer)
     for setting in settings:

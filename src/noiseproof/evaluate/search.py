@@ -10,7 +10,7 @@ program; those of a round, whose losses nobody knows yet, count as bad ones whil
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,15 @@ class Trial(NamedTuple):
 
     values: Values
     outer_loss: float
+
+
+def estimators() -> Any:
+    """The package that the estimator is from.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    return library("optuna", "The tuning of rivals")
 
 
 def random_points(knobs: Knobs, num_points: int, seed: int) -> list[Values]:
@@ -57,7 +66,7 @@ def promising_points(
     Raises:
         ValueError: Optuna is not installed.
     """
-    optuna = library("optuna", "The tuning of rivals")
+    optuna = estimators()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {
         name: optuna.distributions.CategoricalDistribution((0.0, 1.0))

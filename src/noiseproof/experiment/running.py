@@ -9,6 +9,7 @@ import msgspec
 
 from noiseproof.checkpoint import save_theta
 from noiseproof.data import image_shape
+from noiseproof.evaluate.search import estimators
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import device_words, provenance, run_comparison
 from noiseproof.experiment.contestants import MetaTrained
@@ -61,6 +62,8 @@ def run_experiment(
         KeyboardInterrupt: `progress.should_stop` said so; a checkpoint is written.
     """
     meta = experiment.meta
+    if tuned is None:
+        estimators()  # before hours of meta-training, not after
     check_runs_fit(meta.objective, meta.estimator, meta.data)
     found = found_by(tuned, experiment.record, experiment.searches) if tuned else None
 
