@@ -19,6 +19,7 @@ from noiseproof.corruptions.kernels.noise import gaussian_noise
 from noiseproof.corruptions.keys import name_key
 from noiseproof.corruptions.severity import NUM_SEVERITIES
 from noiseproof.corruptions.suites import CORRUPTIONS
+from noiseproof.messages import short
 from noiseproof.results import Role
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.tasks.outer_losses import OuterLoss
@@ -125,7 +126,7 @@ def named_roles(
     """
     for name in validation:
         if name not in FAMILY_OF:
-            raise ValueError(f"evaluation.validation must name corruptions, got {name}.")
+            raise ValueError(f"evaluation.validation must name corruptions, got {short(name)}.")
 
     def role(name: str) -> Role:
         if name in outer_loss.seen:

@@ -1,9 +1,11 @@
 """An experiment as one value: what its settings stand for, built once and checked before a run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import msgspec
 
 from noiseproof.data import Dataset, image_shape
@@ -17,6 +19,7 @@ from noiseproof.experiment.reading import converted, suggestion
 from noiseproof.experiment.settings import Settings, Tuning, as_dict
 from noiseproof.messages import short
 from noiseproof.metatrain import Plan
+from noiseproof.metatrain.memory import check_fits, free_bytes, num_bytes
 from noiseproof.metatrain.outer_loop import check_plan
 from noiseproof.rivals import RIVALS
 from noiseproof.tasks.outer_losses import OUTER_LOSSES
@@ -103,6 +106,7 @@ def build_experiment(settings: Settings, data_dir: Path | None = None) -> Experi
     problem = build_problem(settings, data_dir)
     plan = Plan(**msgspec.structs.asdict(settings.meta))
     check_plan(plan)
+    check_sizes(settings, problem)
     return Experiment(
         problem=problem,
         meta=build_meta_problem(settings, problem, data_dir),
@@ -117,6 +121,27 @@ def build_experiment(settings: Settings, data_dir: Path | None = None) -> Experi
         num_seeds=settings.evaluation.num_seeds,
         record=as_dict(settings),
     )
+
+
+def check_sizes(settings: Settings, problem: Problem) -> None:
+    """Raises ValueError where images or classifiers that are in memory at once have no room.
+
+    It counts the least that they can take, from their shapes alone.
+    """
+    shapes = jax.eval_shape(problem.model.init, jax.random.key(0))
+    weights, image = num_bytes(shapes), 4 * math.prod(image_shape(problem.dataset))
+    in_turn = problem.objective.placement.in_turn
+    num_seeds = settings.evaluation.num_seeds
+    counts = {
+        "inner.num_steps": (settings.inner.num_steps, 4 * num_seeds),
+        "inner.batch_size": (settings.inner.batch_size, image * (1 if in_turn else num_seeds)),
+        "pool.size": (settings.pool.size, image),
+        "pool.batch_size": (settings.pool.batch_size, image),
+        "evaluation.num_seeds": (num_seeds, weights),
+        "meta.num_select_runs": (1 if in_turn else settings.meta.num_select_runs, 2 * weights),
+    }
+    for name, (count, size) in counts.items():
+        check_fits(count * size, free_bytes(), f"{name} = {count}", "fewer, or a smaller one")
 
 
 def check_names(place: str, names: Sequence[str], known: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from noiseproof.files import create_whole, leftovers
+from noiseproof.files import create_whole, leftovers, read_whole
 from noiseproof.messages import short
 
 CONFIG_FILE = "config.json"
@@ -67,7 +67,7 @@ def in_use(folder: Path) -> str:
 def check_same(file: Path, wanted: Mapping[str, Any]) -> None:
     """Raises ValueError where the folder of the file holds other work."""
     try:
-        found = dict(json.loads(file.read_text("utf-8")))
+        found = dict(json.loads(read_whole(file)))
     except (ValueError, TypeError, RecursionError):
         raise ValueError(f"{file} is damaged: it is no JSON object.") from None
     for key, value in wanted.items():

@@ -13,7 +13,7 @@ from noiseproof.checkpoint.seal import seal, unseal
 from noiseproof.evaluate.tuning import Tuned
 from noiseproof.experiment.build import Search
 from noiseproof.experiment.folder import CONFIG_FILE
-from noiseproof.files import write_whole
+from noiseproof.files import read_whole, write_whole
 from noiseproof.messages import short
 from noiseproof.rivals import RIVALS
 
@@ -73,7 +73,7 @@ def found_by(source: Path, record: Mapping[str, Any], searches: Sequence[Search]
         ValueError: The folder is not that of a run that searched, or its problem is another.
     """
     try:
-        searched_on = dict(json.loads((source / CONFIG_FILE).read_text("utf-8")))
+        searched_on = dict(json.loads(read_whole(source / CONFIG_FILE)))
     except (OSError, ValueError, TypeError, RecursionError):
         raise ValueError(
             f"{source} must be the folder of a run, with {CONFIG_FILE} and {TUNED_FILE}."

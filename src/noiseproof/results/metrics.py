@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from noiseproof.messages import short
 from noiseproof.results.comparison import places
 from noiseproof.results.conditions import accuracies
 from noiseproof.results.schema import Record
@@ -49,7 +50,7 @@ def robustness_metrics(record: Record, baseline: str) -> list[RobustnessMetrics]
     """
     place = places(record)
     if baseline not in place:
-        raise ValueError(f"The baseline must be among {', '.join(place)}, got {baseline}.")
+        raise ValueError(f"The baseline must be among {', '.join(place)}, got {short(baseline)}.")
     table = accuracies(record)
     named = [condition for condition in table if condition.severity is None]
     clean = [condition for condition in named if condition.role == "clean"]
