@@ -178,6 +178,10 @@ def evaluate(
     seed: Seed = 0,
     data_dir: DataDir = None,
     data: DataFile = None,
+    corrupted: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A released CIFAR-10-C or MNIST-C to test on, too."),
+    ] = None,
 ) -> None:
     """Compare a learned optimizer, as it is, with rivals tuned on the same data.
 
@@ -192,6 +196,7 @@ def evaluate(
         Console(),
         seed=seed,
         data_dir=data_dir,
+        corrupted=corrupted,
     )
 
 

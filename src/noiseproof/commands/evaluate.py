@@ -29,6 +29,7 @@ def evaluate(
     *,
     seed: int,
     data_dir: Path | None = None,
+    corrupted: Path | None = None,
 ) -> Summary:
     """Compares a learned optimizer with rivals; writes records and report.
 
@@ -39,6 +40,7 @@ def evaluate(
         console: Where progress and the table are printed.
         seed: Seed of tuning and the inner runs.
         data_dir: Folder of the data sets.
+        corrupted: A folder in the layout of CIFAR-10-C or MNIST-C to be tested on, too.
 
     Raises:
         ValueError: Whatever is wrong, in one line, before anything is written.
@@ -52,7 +54,7 @@ def evaluate(
             )
     values = {**as_dict(meta_trained), "controls": [], "tasks": []}
     wanted = with_settings(values, settings, "settings")
-    experiment = build_experiment(wanted, data_dir)
+    experiment = build_experiment(wanted, data_dir, corrupted)
     tell_notices(experiment.problem.dataset)
     check_held_out(wanted, meta_trained, image_shape(experiment.problem.dataset)[2])
     place = f"The card of {optimizer}"

@@ -10,6 +10,7 @@ import msgspec
 
 from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import CONDITIONS, Conditions
+from noiseproof.evaluate.published import with_published
 from noiseproof.evaluate.suites import few
 from noiseproof.experiment.augmentations import AUGMENTATIONS
 from noiseproof.experiment.choices import OUTER_CHOICES, built, kind_of
@@ -88,12 +89,15 @@ class Experiment(NamedTuple):
     record: dict[str, Any]
 
 
-def build_experiment(settings: Settings, data_dir: Path | None = None) -> Experiment:
+def build_experiment(
+    settings: Settings, data_dir: Path | None = None, corrupted: Path | None = None
+) -> Experiment:
     """Reads the data and builds every component.
 
     Args:
         settings: The settings; nothing after this function sees them.
         data_dir: Folder of the data sets.
+        corrupted: A folder in the layout of CIFAR-10-C or MNIST-C to be tested on, too.
 
     Raises:
         ValueError: Whatever is wrong in the settings or with the data, in one line.
@@ -116,7 +120,7 @@ def build_experiment(settings: Settings, data_dir: Path | None = None) -> Experi
         num_finalists=tuning.num_finalists,
         num_final_runs=tuning.num_final_runs,
         augmented=tuple(build_augmented(settings, problem, name) for name in tuning.augmentations),
-        conditions=build_conditions(settings, problem),
+        conditions=build_conditions(settings, problem, corrupted),
         split=tested_split(settings, problem.dataset),
         num_seeds=settings.evaluation.num_seeds,
         record=as_dict(settings),
@@ -190,11 +194,14 @@ def build_augmented(settings: Settings, problem: Problem, name: str) -> Augmente
     return Augmented(name, task, search)
 
 
-def build_conditions(settings: Settings, problem: Problem) -> Conditions:
+def build_conditions(
+    settings: Settings, problem: Problem, corrupted: Path | None = None
+) -> Conditions:
     """What classifiers are tested on.
 
     Raises:
-        ValueError: A setting is unknown, or nothing is held out of a test.
+        ValueError: A setting is unknown, nothing is held out of a test, or the folder of corrupted
+            images is not of the test images.
     """
     conditions = built(
         CONDITIONS,
@@ -208,7 +215,17 @@ def build_conditions(settings: Settings, problem: Problem) -> Conditions:
             "The evaluation must hold something out, but all of it was meta-trained on or "
             f"developed on: {short(', '.join(map(str, conditions.roles)))}."
         )
-    return conditions
+    if corrupted is None:
+        return conditions
+    if settings.evaluation.split != "test":
+        raise ValueError("Published files hold test images: evaluation.split must be test.")
+    return with_published(
+        conditions,
+        corrupted,
+        problem.dataset.test,
+        num_images=settings.evaluation.num_images,
+        num_classes=problem.dataset.num_classes,
+    )
 
 
 def check_held_out(settings: Settings, meta_trained: Settings, num_channels: int) -> None:

@@ -54,7 +54,11 @@ def robustness_metrics(record: Record, baseline: str) -> list[RobustnessMetrics]
     table = accuracies(record)
     named = [condition for condition in table if condition.severity is None]
     clean = [condition for condition in named if condition.role == "clean"]
-    corrupted = [condition for condition in named if condition.strength is None]
+    corrupted = [
+        condition
+        for condition in named
+        if condition.strength is None and condition.role != "published"
+    ]
     if not clean or not corrupted:
         raise ValueError("The record must hold clean images and corruptions with severities.")
     clean_errors = 1 - table[clean[0]].mean(axis=1)
