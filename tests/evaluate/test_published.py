@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from noiseproof.data import load_dataset
 from noiseproof.evaluate.conditions import Conditions
 from noiseproof.evaluate.published import with_published
 from noiseproof.evaluate.suites import clean_set, few
@@ -65,7 +64,7 @@ def test_mnist_c_and_images_that_are_shrunk_like_the_data_set(tmp_path):
 
 def test_a_folder_of_other_images_is_refused(cifar_c, tmp_path):
     other = Batch(TEST.images, LABELS[::-1])
-    with pytest.raises(ValueError, match="must hold the 6 test images .* but the labels differ"):
+    with pytest.raises(ValueError, match=r"must hold the 6 test images .* but the labels differ"):
         published(cifar_c, test=other)
     colored = Batch(np.zeros((6, 4, 4, 3), np.uint8), LABELS)
     with pytest.raises(ValueError, match=r"images of 4 x 4 x 3 .*, got 4 x 4 x 1"):
@@ -80,7 +79,7 @@ def test_a_folder_of_other_images_is_refused(cifar_c, tmp_path):
 def test_what_noiseproof_corrupt_wrote_is_what_we_draw(tmp_path):
     """Catches published rows of other images or under another seed than our own."""
     corrupt_dataset("digits", tmp_path, corruptions=["contrast"])
-    words = ["data.name=digits", "conditions.corruptions=['contrast']", "evaluation.num_images=9"]
+    words = ["data.name=digits", "conditions.corruptions=['contrast']", "evaluation.num_images=0"]
     experiment = build_experiment(default_settings(words), corrupted=tmp_path)
     sets = experiment.conditions.test_sets(experiment.split)
     rows = [condition(one) for one in sets]
@@ -92,7 +91,6 @@ def test_what_noiseproof_corrupt_wrote_is_what_we_draw(tmp_path):
     for ours, theirs in zip(*by_name.values(), strict=True):
         assert ours.severity == theirs.severity
         np.testing.assert_array_equal(ours.batch.images, theirs.batch.images)
-    assert len(load_dataset("digits").test.labels) > 9
     developing = default_settings([*words, "evaluation.split=select"])
     with pytest.raises(ValueError, match=r"evaluation\.split must be test"):
         build_experiment(developing, corrupted=tmp_path)
