@@ -136,16 +136,20 @@ def check_sizes(settings: Settings, problem: Problem) -> None:
     weights, image = num_bytes(shapes), 4 * math.prod(image_shape(problem.dataset))
     in_turn = problem.objective.placement.in_turn
     num_seeds = settings.evaluation.num_seeds
-    counts = {
-        "inner.num_steps": (settings.inner.num_steps, 4 * num_seeds),
-        "inner.batch_size": (settings.inner.batch_size, image * (1 if in_turn else num_seeds)),
-        "pool.size": (settings.pool.size, image),
-        "pool.batch_size": (settings.pool.batch_size, image),
-        "evaluation.num_seeds": (num_seeds, weights),
-        "meta.num_select_runs": (1 if in_turn else settings.meta.num_select_runs, 2 * weights),
+    at_once = 1 if in_turn else num_seeds
+    theta = jax.eval_shape(problem.objective.learned.init, jax.random.key(0))
+    inner, pool, select_runs = settings.inner, settings.pool, settings.meta.num_select_runs
+    needed = {
+        "The rule": 4 * num_bytes(theta),
+        f"inner.num_steps = {inner.num_steps}": 4 * num_seeds * inner.num_steps,
+        f"inner.batch_size = {inner.batch_size}": image * inner.batch_size * at_once,
+        f"pool.size = {pool.size}": image * pool.size,
+        f"pool.batch_size = {pool.batch_size}": image * pool.batch_size,
+        f"evaluation.num_seeds = {num_seeds}": weights * num_seeds,
+        f"meta.num_select_runs = {select_runs}": 0 if in_turn else 2 * weights * select_runs,
     }
-    for name, (count, size) in counts.items():
-        check_fits(count * size, free_bytes(), f"{name} = {count}", "fewer, or a smaller one")
+    for what, size in needed.items():
+        check_fits(size, free_bytes(), what, "less of it, or a smaller classifier")
 
 
 def check_names(place: str, names: Sequence[str], known: Mapping[str, Any]) -> None:

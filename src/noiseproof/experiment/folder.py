@@ -39,12 +39,11 @@ def claim(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"The output folder {folder} is a file: choose another with --out.")
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in leftovers(file):
-        leftover.unlink(missing_ok=True)
     if resume and file.exists():
         check_same(file, wanted)
+        clear(file)
         return
-    if any(folder.iterdir()):
+    if set(folder.iterdir()) - set(leftovers(file)):
         raise ValueError(
             f"The output folder {folder} holds no run to resume, but something else."
             if resume
@@ -52,8 +51,18 @@ def claim(
         )
     try:
         create_whole(file, json.dumps(wanted, indent=2, allow_nan=False) + "\n")
-    except FileExistsError:
+    # Who was first clears away what others had begun to write.
+    except (FileExistsError, FileNotFoundError):
+        if not file.exists():
+            raise
         raise ValueError(in_use(folder)) from None
+    clear(file)
+
+
+def clear(file: Path) -> None:
+    """Removes what writers of the file left that were killed or came second."""
+    for leftover in leftovers(file):
+        leftover.unlink(missing_ok=True)
 
 
 def in_use(folder: Path) -> str:
