@@ -52,6 +52,12 @@ def test_a_damaged_beginning_is_one_line(tmp_path, content):
     assert "\n" not in str(refusal.value)
 
 
+def start(words):
+    """What a run does before it claims its folder."""
+    meta = build_experiment(default_settings(words)).meta
+    check_runs_fit(meta.objective, meta.estimator, meta.data)
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [
@@ -69,5 +75,4 @@ def test_what_no_memory_holds_is_refused_before_a_run(words, what, monkeypatch):
     monkeypatch.setattr("noiseproof.experiment.build.free_bytes", lambda: free)
     monkeypatch.setattr("noiseproof.metatrain.memory.free_bytes", lambda: free)
     with pytest.raises(ValueError, match=what):
-        meta = build_experiment(default_settings(["data.name=digits", *words])).meta
-        check_runs_fit(meta.objective, meta.estimator, meta.data)
+        start(["data.name=digits", *words])

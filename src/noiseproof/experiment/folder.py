@@ -76,9 +76,11 @@ def in_use(folder: Path) -> str:
 def check_same(file: Path, wanted: Mapping[str, Any]) -> None:
     """Raises ValueError where the folder of the file holds other work."""
     try:
-        found = dict(json.loads(read_whole(file)))
-    except (ValueError, TypeError, RecursionError):
-        raise ValueError(f"{file} is damaged: it is no JSON object.") from None
+        found = json.loads(read_whole(file))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is damaged: it is no JSON object.")
     for key, value in wanted.items():
         if found.get(key) != value:
             raise ValueError(
