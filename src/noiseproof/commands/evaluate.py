@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import msgspec
 from rich.console import Console
 
 from noiseproof.commands.notices import tell_notices
@@ -15,8 +14,9 @@ from noiseproof.experiment.comparison import run_comparison
 from noiseproof.experiment.contestants import MetaTrained
 from noiseproof.experiment.folder import claim
 from noiseproof.experiment.meta_trained import settings_of
-from noiseproof.experiment.reading import with_settings
+from noiseproof.experiment.reading import converted, with_settings
 from noiseproof.experiment.settings import as_dict
+from noiseproof.messages import short
 from noiseproof.results import MetaTraining, Summary
 from noiseproof.zoo import load_learned
 
@@ -29,6 +29,7 @@ def evaluate(
     *,
     seed: int,
     data_dir: Path | None = None,
+    corrupted: Path | None = None,
 ) -> Summary:
     """Compares a learned optimizer with rivals; writes records and report.
 
@@ -39,6 +40,7 @@ def evaluate(
         console: Where progress and the table are printed.
         seed: Seed of tuning and the inner runs.
         data_dir: Folder of the data sets.
+        corrupted: A folder in the layout of CIFAR-10-C or MNIST-C to be tested on, too.
 
     Raises:
         ValueError: Whatever is wrong, in one line, before anything is written.
@@ -47,22 +49,25 @@ def evaluate(
     meta_trained = settings_of(loaded, optimizer)
     for setting in settings:
         if setting.partition("=")[0].split(".")[0].strip() in ("rule", "controls"):
-            raise ValueError(f"The rule comes with {optimizer} and cannot be set, got {setting}.")
+            raise ValueError(
+                f"The rule comes with {optimizer} and cannot be set, got {short(setting)}."
+            )
     values = {**as_dict(meta_trained), "controls": [], "tasks": []}
     wanted = with_settings(values, settings, "settings")
-    experiment = build_experiment(wanted, data_dir)
+    experiment = build_experiment(wanted, data_dir, corrupted)
     tell_notices(experiment.problem.dataset)
     check_held_out(wanted, meta_trained, image_shape(experiment.problem.dataset)[2])
+    place = f"The card of {optimizer}"
     name = f"evaluate {Path(optimizer).name}"
     claim(folder, {"preset": name, "seed": seed, **experiment.record})
     learned = MetaTrained(
         rule=loaded.card["rule"],
-        words=loaded.card["meta_trained_on"],
+        words=converted(loaded.card["meta_trained_on"], str, f"{place}.meta_trained_on"),
         theta=loaded.theta,
         initial_theta=loaded.learned.init(jax.random.key(seed)),
-        cost=msgspec.convert(loaded.card["meta_training"], MetaTraining),
+        cost=converted(loaded.card["meta_training"], MetaTraining, f"{place}.meta_training"),
     )
     with on_console(console, lambda: False) as progress:
         return run_comparison(
-            experiment, learned, folder, progress, name=loaded.card["preset"], seed=seed
+            experiment, learned, folder, progress, name=str(loaded.card["preset"]), seed=seed
         )

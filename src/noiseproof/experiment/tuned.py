@@ -13,7 +13,7 @@ from noiseproof.checkpoint.seal import seal, unseal
 from noiseproof.evaluate.tuning import Tuned
 from noiseproof.experiment.build import Search
 from noiseproof.experiment.folder import CONFIG_FILE
-from noiseproof.files import write_whole
+from noiseproof.files import read_whole, write_whole
 from noiseproof.messages import short
 from noiseproof.rivals import RIVALS
 
@@ -31,15 +31,32 @@ def recall(folder: Path, search: Search) -> Tuned | None:
         ValueError: The file is damaged, or its knobs are not the rival's.
     """
     path = folder / TUNED_FILE
-    found = unseal(path).get("searches", {}) if path.is_file() else {}
+    found = searches_of(path) if path.is_file() else {}
     return tuned_of(found[search.label], search, path) if search.label in found else None
 
 
 def remember(folder: Path, label: str, tuned: Tuned) -> None:
     """Keeps what a search found in the folder."""
     path = folder / TUNED_FILE
-    known = unseal(path)["searches"] if path.is_file() else {}
-    write_whole(path, seal({"searches": {**known, label: tuned._asdict()}}))
+    known = searches_of(path) if path.is_file() else {}
+    # JSON has no infinity, which is the loss where every run diverged.
+    values = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in tuned._asdict().items()
+    }
+    write_whole(path, seal({"searches": {**known, label: values}}))
+
+
+def searches_of(path: Path) -> dict[str, Any]:
+    """What a file holds, by the labels of searches.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    found = unseal(path).get("searches")
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold searches by their labels, got {short(found)}.")
+    return found
 
 
 def tuned_of(values: Any, search: Search, path: Path) -> Tuned:
@@ -49,16 +66,21 @@ def tuned_of(values: Any, search: Search, path: Path) -> Tuned:
         ValueError: Something is missing, or the knobs are not the rival's.
     """
     try:
-        tuned = Tuned(**values)
+        losses = {
+            name: math.inf if values[name] is None else float(values[name])
+            for name in ("outer_loss", "select_loss")
+        }
+        tuned = Tuned(**{**values, **losses})
         knobs = {name: float(value) for name, value in tuned.values.items()}
-    except (TypeError, ValueError, AttributeError):
+        known = tuned._replace(num_trials=int(tuned.num_trials), on_edge=list(tuned.on_edge))
+    except (TypeError, ValueError, AttributeError, KeyError, OverflowError):
         raise ValueError(f"{path} does not say what the search of {search.label} found.") from None
     wanted = RIVALS[search.rival].knobs
     if set(knobs) != set(wanted) or not all(map(math.isfinite, knobs.values())):
         raise ValueError(
             f"{path} must give {search.label} numbers for {', '.join(wanted)}, got {short(knobs)}."
         )
-    return tuned._replace(values=knobs)
+    return known._replace(values=knobs)
 
 
 def found_by(source: Path, record: Mapping[str, Any], searches: Sequence[Search]) -> dict[str, Any]:
@@ -73,7 +95,7 @@ def found_by(source: Path, record: Mapping[str, Any], searches: Sequence[Search]
         ValueError: The folder is not that of a run that searched, or its problem is another.
     """
     try:
-        searched_on = dict(json.loads((source / CONFIG_FILE).read_text("utf-8")))
+        searched_on = dict(json.loads(read_whole(source / CONFIG_FILE)))
     except (OSError, ValueError, TypeError, RecursionError):
         raise ValueError(
             f"{source} must be the folder of a run, with {CONFIG_FILE} and {TUNED_FILE}."
