@@ -82,6 +82,8 @@ def _arrays(weights: bytes, path: Path) -> dict[str, np.ndarray]:
                 f"{path} must hold {' or '.join(DTYPES)} arrays, got {array.dtype} at "
                 f"{short(name)}."
             )
+        if not np.isfinite(array.astype(np.float32)).all():
+            raise ValueError(f"{path} must be finite, but {short(name)} is not: it diverged.")
     return arrays
 
 

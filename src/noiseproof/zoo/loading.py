@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import optax
 from jaxtyping import Array, Int, PyTree
 
@@ -87,8 +86,6 @@ def load_learned(name: str | Path) -> Loaded:
         raise ValueError(
             f"The weights of {name} are not those of the rule {rule} with {short(plain)}."
         )
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(theta)):
-        raise ValueError(f"The weights of {name} must be finite: its meta-training diverged.")
     return Loaded(learned, theta, card)
 
 
