@@ -52,6 +52,20 @@ def test_the_own_training_loop_trains(run_example: Any, tmp_path: Path) -> None:
     assert clean - noisy > 4 * (2 * 0.25 / NUM_TEST) ** 0.5
 
 
+@pytest.mark.slow  # half a minute
+@pytest.mark.parametrize("name", ["flax_nnx", "flax_linen", "equinox_net", "haiku_net"])
+@pytest.mark.filterwarnings("ignore:.*was meta-trained with")
+def test_a_net_of_another_library_trains(
+    name: str, run_example: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches roles that are read wrong, and state that a library's own loop can not carry."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    printed = run_example(f"{name}.py", "--num-steps", "120")
+    rows = re.findall(r"^(learned|adam) +clean (\d\.\d{3})  noise \d\.\d{3}  ", printed, re.M)
+    assert [row[0] for row in rows] == ["learned", "adam"]
+    assert min(float(row[1]) for row in rows) > ABOVE_CHANCE
+
+
 @pytest.mark.slow  # a minute of compiling
 def test_own_parts_are_compared_under_what_none_has_met(run_example: Any) -> None:
     sizes = {"num-outer-steps": 2, "num-steps": 100, "num-trials": 2, "num-seeds": 2}

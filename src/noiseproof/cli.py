@@ -62,6 +62,9 @@ Tuned = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 
 
+OUT_OF_MEMORY = "The memory does not suffice: it takes fewer pairs or seeds, or smaller runs."
+
+
 def print_version(wanted: bool | None) -> None:
     """Prints the version and ends."""
     if wanted:
@@ -187,6 +190,10 @@ def evaluate(
     resume: Resume = False,
     data_dir: DataDir = None,
     data: DataFile = None,
+    corrupted: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A released CIFAR-10-C or MNIST-C to test on, too."),
+    ] = None,
 ) -> None:
     """Compare a learned optimizer, as it is, with rivals tuned on the same data.
 
@@ -204,6 +211,7 @@ def evaluate(
         transferred=transferred,
         tuned=tuned,
         resume=resume,
+        corrupted=corrupted,
     )
 
 
@@ -335,7 +343,11 @@ def exit_code(arguments: Sequence[str]) -> int:
         return _complain(missing(error, "This command"), 1)
     except KeyboardInterrupt:
         return 130
+    except MemoryError:
+        return _complain(OUT_OF_MEMORY, 1)
     except Exception as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            return _complain(OUT_OF_MEMORY, 1)
         # What typer raises for a wrong option or argument; its class differs between versions.
         message = getattr(error, "format_message", None)
         if message is not None:

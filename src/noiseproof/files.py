@@ -1,10 +1,28 @@
-"""Files that are whole or not there: the one writer of all that the package leaves on a disk."""
+"""Files that are whole or not there: the one writer of what is left on a disk, and its reader."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MOST_BYTES = 2**28
+"""More than any record or theta holds: a longer file is not read."""
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        ValueError: There is none, it is no regular file, or it is longer than any record.
+    """
+    if not path.exists():
+        raise ValueError(f"{path} is missing.")
+    if not path.is_file():
+        raise ValueError(f"{path} must be a file.")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path} must hold at most {MOST_BYTES} bytes.")
+    return path.read_bytes()
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

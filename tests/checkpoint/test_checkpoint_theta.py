@@ -21,7 +21,7 @@ CARD = {
 
 
 def make_theta() -> dict:
-    weights = np.asarray([[0.0, -0.0, np.nan], [np.inf, 1e-42, 1 / 3]], np.float32)
+    weights = np.asarray([[0.0, -0.0, -3e38], [3e38, 1e-42, 1 / 3]], np.float32)
     return {
         "mlp": {"layer_10": {"weight": jnp.asarray(weights).T}, "layer_2": {"b": np.float32(2)}},
         "log_rate": jnp.zeros(()),
@@ -210,3 +210,10 @@ def test_a_newer_card_says_which_version_reads_it(published):
     file.write_text(json.dumps(card | {"format_version": 9, "provenance": {"code_version": "4.2"}}))
     with pytest.raises(ValueError, match=r"version 1, got 9; noiseproof 4\.2 or later reads it"):
         load_theta(published)
+
+
+def test_what_diverged_is_no_theta(tmp_path: Path) -> None:
+    """Catches a sealed pair whose weights are no numbers, on which every run would diverge."""
+    save_theta(tmp_path, {"step": np.float32([0.0, np.nan])}, {"rule": "mlp", "options": {}})
+    with pytest.raises(ValueError, match="must be finite, but 'step' is not"):
+        load_theta(tmp_path)

@@ -131,5 +131,5 @@ def test_named_corruptions_come_with_the_bands_that_were_seen() -> None:
 
 
 def test_validation_names_corruptions() -> None:
-    with pytest.raises(ValueError, match=r"evaluation.validation must name corruptions, got rain"):
+    with pytest.raises(ValueError, match=r"must name corruptions, got 'rain'"):
         named_roles(SPECTRAL, 1, validation=["rain"])

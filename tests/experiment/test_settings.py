@@ -103,7 +103,7 @@ def test_every_kind_takes_the_options_of_its_builder_and_no_others(
         ("inner.batch_size=9223372036854775808", "inner.batch_size must be a whole number"),
         ("pool.batch_size=99999999999", "pool.batch_size must be a whole number <= 1000000"),
         ("outer.std=[1]", r"outer.std must be a number, got \[1\]"),
-        ("outer.std=1e308", "outer.std must be a number <= 1000000.0, got 1e\\+308"),
+        ("outer.std=1e308", "outer.std must be a number <= 1000.0, got 1e\\+308"),
         ("outer.std=nan", "outer.std must be a number .*, got nan"),
         ("outer.std_low=-1", "outer has no key 'std_low'; allowed are kind, std, clean"),
         ("outer.kind=loud", "outer.kind must be one of clean, gaussian, spectral, .*got 'loud'"),

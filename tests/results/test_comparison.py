@@ -172,5 +172,5 @@ def test_one_seed_gives_a_difference_without_interval(make_record: Callable[...,
 
 
 def test_optimizers_must_be_in_the_record(record: Record) -> None:
-    with pytest.raises(ValueError, match="optimizers must be among mine, adam, got adamw"):
+    with pytest.raises(ValueError, match="optimizers must be among mine, adam, got 'adamw'"):
         compare(record, learned="mine", rivals=["adamw"])

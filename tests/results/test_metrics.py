@@ -41,7 +41,7 @@ def test_what_cannot_be_computed_is_named(make_record: Callable[..., Record]) ->
     perfect = make_record(
         {"mine": [[0.8], [0.7], [0.6]], "adam": [[1.0], [1.0], [1.0]]}, [CLEAN, *FOG]
     )
-    with pytest.raises(ValueError, match="baseline must be among mine, adam, got sgd"):
+    with pytest.raises(ValueError, match="baseline must be among mine, adam, got 'sgd'"):
         robustness_metrics(perfect, "sgd")
     with pytest.raises(ValueError, match="adam must make errors under every corruption"):
         robustness_metrics(perfect, "adam")

@@ -83,7 +83,7 @@ def test_a_folder_and_a_file_are_the_same(saved: Path) -> None:
 
 
 def test_an_unknown_name_is_said_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=f"no learned optimizer nothing.*{shipped_names()[0]}"):
+    with pytest.raises(ValueError, match=f"no learned optimizer 'nothing'.*{shipped_names()[0]}"):
         load_learned("nothing")
 
 
@@ -95,7 +95,7 @@ def test_a_run_has_at_least_a_step(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rule": "velo"}, "is of the rule velo; this version knows .*nominal_mlp"),
+        ({"rule": "velo"}, "is of the rule 'velo'; this version knows .*nominal_mlp"),
         ({"rule": "mlp", "options": {}}, "are not those of the rule mlp"),
         ({"options": {"hidden_sizes": [6]}}, "are not those of the rule nominal_mlp"),
         ({"options": {"width": 6}}, "has options that nominal_mlp does not take"),

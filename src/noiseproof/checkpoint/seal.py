@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from noiseproof.files import read_whole
 from noiseproof.messages import short
 
 FORMAT_VERSION = 1
@@ -40,21 +41,22 @@ def unseal(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: The file is missing, any byte of it was changed, or its version is another.
     """
+    content = read_whole(path)
     try:
-        content = path.read_bytes()
         record = json.loads(content)
         digest, version = record.pop("sha256"), record["format_version"]
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: it is cut off or no sealed JSON.") from error
+        sealed = seal(record)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError(f"{path} is damaged: it is cut off or no sealed JSON.") from None
     if version != FORMAT_VERSION:
         raise ValueError(
             f"{path} must have format version {FORMAT_VERSION}, got {short(version)}"
             f"{reader(record)}."
         )
-    if content != seal(record):
-        raise ValueError(f"{path} is damaged: its text does not agree with its sha256, {digest}.")
+    if content != sealed:
+        raise ValueError(
+            f"{path} is damaged: its text does not agree with its sha256, {short(digest)}."
+        )
     return record
 
 

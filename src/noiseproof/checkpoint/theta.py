@@ -13,6 +13,8 @@ import safetensors.numpy
 from jaxtyping import PyTree
 
 from noiseproof.checkpoint.seal import replace_files, seal, sha256, unfinished, unseal
+from noiseproof.files import read_whole
+from noiseproof.messages import short
 
 WEIGHTS_SUFFIX = ".safetensors"
 DTYPES = ("float16", "float32")
@@ -58,14 +60,31 @@ def load_theta(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         ValueError: A file is missing or damaged, or of another format version.
     """
     weights_file, card_file = _theta_files(Path(path))
-    if not weights_file.is_file():
-        raise ValueError(f"{weights_file} is missing.")
-    weights = weights_file.read_bytes()
+    weights = read_whole(weights_file)
     card = _waiting_card(card_file, sha256(weights)) or unseal(card_file)
     _check_card(card)
-    if sha256(weights) != card["theta_sha256"]:
+    if sha256(weights) != card.get("theta_sha256"):
         raise ValueError(f"{weights_file} is damaged or not the one of {card_file.name}.")
-    return _unflatten(safetensors.numpy.load(weights)), card
+    return _unflatten(_arrays(weights, weights_file)), card
+
+
+def _arrays(weights: bytes, path: Path) -> dict[str, np.ndarray]:
+    """The arrays by their names, of the types that a theta has."""
+    try:
+        arrays = safetensors.numpy.load(weights)
+    # What the library raises for its own format is no ValueError, and a type that NumPy has not a
+    # KeyError.
+    except Exception:
+        raise ValueError(f"{path} must be a whole safetensors file.") from None
+    for name, array in arrays.items():
+        if str(array.dtype) not in DTYPES:
+            raise ValueError(
+                f"{path} must hold {' or '.join(DTYPES)} arrays, got {array.dtype} at "
+                f"{short(name)}."
+            )
+        if not np.isfinite(array.astype(np.float32)).all():
+            raise ValueError(f"{path} must be finite, but {short(name)} is not: it diverged.")
+    return arrays
 
 
 def _theta_files(path: Path) -> tuple[Path, Path]:
@@ -86,7 +105,9 @@ def _waiting_card(card_file: Path, digest: str) -> dict[str, Any] | None:
 def _check_card(card: dict[str, Any]) -> None:
     for name, kind in (("rule", str), ("options", dict)):
         if not isinstance(card.get(name), kind):
-            raise ValueError(f"A card must hold {name} ({kind.__name__}), got {card.get(name)!r}.")
+            raise ValueError(
+                f"A card must hold {name} ({kind.__name__}), got {short(card.get(name))}."
+            )
 
 
 def _flatten(theta: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
@@ -101,7 +122,7 @@ def _flatten(theta: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
     flat: dict[str, np.ndarray] = {}
     for name, part in theta.items():
         if not isinstance(name, str) or not name or "/" in name:
-            raise ValueError(f"theta must have names without a slash for keys, got {name!r}.")
+            raise ValueError(f"theta must have names without a slash for keys, got {short(name)}.")
         flat |= _flatten(part, f"{prefix}/{name}" if prefix else name)
     if not flat:
         raise ValueError(
@@ -122,5 +143,7 @@ def _unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:
         part = theta
         for step in outer:
             part = part.setdefault(step, {})
+            if not isinstance(part, dict):
+                raise ValueError(f"A theta must not hold both {short(step)} and parts of it.")
         part[name] = jnp.asarray(array)
     return theta

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import msgspec
 from rich.console import Console
 
 from noiseproof.commands.notices import tell_notices
@@ -17,7 +16,7 @@ from noiseproof.experiment.comparison import run_comparison
 from noiseproof.experiment.contestants import MetaTrained
 from noiseproof.experiment.folder import claim
 from noiseproof.experiment.meta_trained import settings_of
-from noiseproof.experiment.reading import with_settings
+from noiseproof.experiment.reading import converted, with_settings
 from noiseproof.experiment.settings import as_dict
 from noiseproof.experiment.tuned import (
     PROBLEM,
@@ -27,6 +26,7 @@ from noiseproof.experiment.tuned import (
     found_by,
     take_over,
 )
+from noiseproof.messages import short
 from noiseproof.metatrain.sharding import use_all_cores
 from noiseproof.results import MetaTraining, Summary
 from noiseproof.zoo import load_learned
@@ -60,6 +60,7 @@ def evaluate(
     transferred: Path | None = None,
     tuned: Path | None = None,
     resume: bool = False,
+    corrupted: Path | None = None,
 ) -> Summary:
     """Compares a learned optimizer with rivals; writes records and report.
 
@@ -74,6 +75,7 @@ def evaluate(
             they were tuned there; None for those of the card.
         tuned: Folder of a run of the same problem, whose rivals' settings are taken over.
         resume: Whether to go on after the searches in the folder that were finished.
+        corrupted: A folder in the layout of CIFAR-10-C or MNIST-C to be tested on, too.
 
     Raises:
         ValueError: Whatever is wrong, in one line, before anything is written.
@@ -85,28 +87,31 @@ def evaluate(
     meta_trained = settings_of(loaded, optimizer)
     for setting in settings:
         if setting.partition("=")[0].split(".")[0].strip() in ("rule", "controls"):
-            raise ValueError(f"The rule comes with {optimizer} and cannot be set, got {setting}.")
+            raise ValueError(
+                f"The rule comes with {optimizer} and cannot be set, got {short(setting)}."
+            )
     values = {**as_dict(meta_trained), "controls": [], "tasks": []}
     wanted = with_settings(values, settings, "settings")
-    experiment = build_experiment(wanted, data_dir)
+    experiment = build_experiment(wanted, data_dir, corrupted)
     tell_notices(experiment.problem.dataset)
     check_held_out(wanted, meta_trained, image_shape(experiment.problem.dataset)[2])
     rivals = transferred_rivals(loaded.card, optimizer, as_dict(meta_trained), transferred)
     if all(experiment.record[name] == as_dict(meta_trained)[name] for name in PROBLEM):
         rivals = {}  # what was tuned there was tuned here
+    place = f"The card of {optimizer}"
     name = f"evaluate {Path(optimizer).name}"
     found = found_by(tuned, experiment.record, experiment.searches) if tuned else None
     claim(folder, {"preset": name, "seed": seed, **experiment.record}, resume=resume)
     take_over(found, folder)
     learned = MetaTrained(
         rule=loaded.card["rule"],
-        words=loaded.card["meta_trained_on"],
+        words=converted(loaded.card["meta_trained_on"], str, f"{place}.meta_trained_on"),
         theta=loaded.theta,
         initial_theta=loaded.learned.init(jax.random.key(seed)),
-        cost=msgspec.convert(loaded.card["meta_training"], MetaTraining),
         rivals=rivals,
+        cost=converted(loaded.card["meta_training"], MetaTraining, f"{place}.meta_training"),
     )
     with on_console(console, lambda: False) as progress:
         return run_comparison(
-            experiment, learned, folder, progress, name=loaded.card["preset"], seed=seed
+            experiment, learned, folder, progress, name=str(loaded.card["preset"]), seed=seed
         )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Int, PRNGKeyArray
 
 from noiseproof.corruptions.apply import corrupt
 from noiseproof.corruptions.families import FAMILY_OF, for_channels
@@ -19,6 +19,8 @@ from noiseproof.corruptions.kernels.noise import gaussian_noise
 from noiseproof.corruptions.keys import name_key
 from noiseproof.corruptions.severity import NUM_SEVERITIES
 from noiseproof.corruptions.suites import CORRUPTIONS
+from noiseproof.data.dataset import take
+from noiseproof.messages import short
 from noiseproof.results import Role
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.tasks.outer_losses import OuterLoss
@@ -45,10 +47,15 @@ def few(split: Batch, num_images: int) -> Batch:
     """So many images of a split, drawn once and the same for all; 0 for the whole split."""
     if not 0 < num_images < len(split.labels):
         return split
+    return take(split, chosen_images(len(split.labels), num_images))
+
+
+def chosen_images(num_all: int, num_images: int) -> Int[np.ndarray, " chosen"]:
+    """The places of so many of all images, in order; 0 for all."""
+    if not 0 < num_images < num_all:
+        return np.arange(num_all)
     # The stream of RandomState is frozen, so that the choice outlives numpy's releases.
-    order = np.random.RandomState(TEST_SEED).permutation(len(split.labels))
-    index = np.sort(order[:num_images])
-    return Batch(split.images[index], split.labels[index])
+    return np.sort(np.random.RandomState(TEST_SEED).permutation(num_all)[:num_images])
 
 
 def corrupted(split: Batch, transform: ImageTransform, key: PRNGKeyArray) -> Batch:
@@ -125,7 +132,7 @@ def named_roles(
     """
     for name in validation:
         if name not in FAMILY_OF:
-            raise ValueError(f"evaluation.validation must name corruptions, got {name}.")
+            raise ValueError(f"evaluation.validation must name corruptions, got {short(name)}.")
 
     def role(name: str) -> Role:
         if name in outer_loss.seen:

@@ -1,5 +1,6 @@
 """An experiment as one value: what its settings stand for, built once and checked before a run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import msgspec
 
 from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import CONDITIONS, Conditions
+from noiseproof.evaluate.published import with_published
 from noiseproof.evaluate.suites import few
 from noiseproof.evaluate.tuning import Budget
 from noiseproof.experiment.augmentations import AUGMENTATIONS
@@ -19,6 +21,7 @@ from noiseproof.experiment.reading import converted, suggestion
 from noiseproof.experiment.settings import Settings, Tuning, as_dict
 from noiseproof.messages import short
 from noiseproof.metatrain import Plan
+from noiseproof.metatrain.memory import check_fits, free_bytes, num_bytes
 from noiseproof.metatrain.outer_loop import check_plan
 from noiseproof.rivals import RIVALS
 from noiseproof.rivals.ranges import usual_num_runs, usual_num_trials
@@ -89,12 +92,15 @@ class Experiment(NamedTuple):
     record: dict[str, Any]
 
 
-def build_experiment(settings: Settings, data_dir: Path | None = None) -> Experiment:
+def build_experiment(
+    settings: Settings, data_dir: Path | None = None, corrupted: Path | None = None
+) -> Experiment:
     """Reads the data and builds every component.
 
     Args:
         settings: The settings; nothing after this function sees them.
         data_dir: Folder of the data sets.
+        corrupted: A folder in the layout of CIFAR-10-C or MNIST-C to be tested on, too.
 
     Raises:
         ValueError: Whatever is wrong in the settings or with the data, in one line.
@@ -108,6 +114,7 @@ def build_experiment(settings: Settings, data_dir: Path | None = None) -> Experi
     problem = build_problem(settings, data_dir)
     plan = Plan(**msgspec.structs.asdict(settings.meta))
     check_plan(plan)
+    check_sizes(settings, problem)
     return Experiment(
         problem=problem,
         meta=build_meta_problem(settings, problem, data_dir),
@@ -116,11 +123,36 @@ def build_experiment(settings: Settings, data_dir: Path | None = None) -> Experi
         searches=build_searches(tuning, problem.model),
         budget=build_budget(tuning, problem.model),
         augmented=tuple(build_augmented(settings, problem, name) for name in tuning.augmentations),
-        conditions=build_conditions(settings, problem),
+        conditions=build_conditions(settings, problem, corrupted),
         split=tested_split(settings, problem.dataset),
         num_seeds=settings.evaluation.num_seeds,
         record=as_dict(settings),
     )
+
+
+def check_sizes(settings: Settings, problem: Problem) -> None:
+    """Raises ValueError where images or classifiers that are in memory at once have no room.
+
+    It counts the least that they can take, from their shapes alone.
+    """
+    shapes = jax.eval_shape(problem.model.init, jax.random.key(0))
+    weights, image = num_bytes(shapes), 4 * math.prod(image_shape(problem.dataset))
+    in_turn = problem.objective.placement.in_turn
+    num_seeds = settings.evaluation.num_seeds
+    at_once = 1 if in_turn else num_seeds
+    theta = jax.eval_shape(problem.objective.learned.init, jax.random.key(0))
+    inner, pool, select_runs = settings.inner, settings.pool, settings.meta.num_select_runs
+    needed = {
+        "The rule": 4 * num_bytes(theta),
+        f"inner.num_steps = {inner.num_steps}": 4 * num_seeds * inner.num_steps,
+        f"inner.batch_size = {inner.batch_size}": image * inner.batch_size * at_once,
+        f"pool.size = {pool.size}": image * pool.size,
+        f"pool.batch_size = {pool.batch_size}": image * pool.batch_size,
+        f"evaluation.num_seeds = {num_seeds}": weights * num_seeds,
+        f"meta.num_select_runs = {select_runs}": 0 if in_turn else 2 * weights * select_runs,
+    }
+    for what, size in needed.items():
+        check_fits(size, free_bytes(), what, "less of it, or a smaller classifier")
 
 
 def check_names(place: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
@@ -180,11 +212,14 @@ def build_augmented(settings: Settings, problem: Problem, name: str) -> Augmente
     return Augmented(name, task, tuple(searches))
 
 
-def build_conditions(settings: Settings, problem: Problem) -> Conditions:
+def build_conditions(
+    settings: Settings, problem: Problem, corrupted: Path | None = None
+) -> Conditions:
     """What classifiers are tested on.
 
     Raises:
-        ValueError: A setting is unknown, or nothing is held out of a test.
+        ValueError: A setting is unknown, nothing is held out of a test, or the folder of corrupted
+            images is not of the test images.
     """
     conditions = built(
         CONDITIONS,
@@ -198,7 +233,17 @@ def build_conditions(settings: Settings, problem: Problem) -> Conditions:
             "The evaluation must hold something out, but all of it was meta-trained on or "
             f"developed on: {short(', '.join(map(str, conditions.roles)))}."
         )
-    return conditions
+    if corrupted is None:
+        return conditions
+    if settings.evaluation.split != "test":
+        raise ValueError("Published files hold test images: evaluation.split must be test.")
+    return with_published(
+        conditions,
+        corrupted,
+        problem.dataset.test,
+        num_images=settings.evaluation.num_images,
+        num_classes=problem.dataset.num_classes,
+    )
 
 
 def check_held_out(settings: Settings, meta_trained: Settings, num_channels: int) -> None:

@@ -1,8 +1,8 @@
 """Sections of the settings that choose a component: `kind`, and the options of that kind alone.
 
 The options are those of the builder's signature, so that a component that is added by one file and
-one dict row is a choice at once. Every number is bounded here so that it is finite and fits the
-machine; the range that makes sense is checked by the builder.
+one dict row is a choice at once. Every number has a range, checked as it is read; what depends on
+other settings is checked by the builder.
 """
 
 import inspect
@@ -25,23 +25,33 @@ MOST = 1_000_000
 
 Builders = Mapping[str, Callable[..., Any]]
 
-Whole = Annotated[int, Meta(ge=0, le=MOST)]
-Number = Annotated[float, Meta(ge=-1e6, le=1e6)]
-"""Finite: a comparison with nan is never true."""
+RANGES = {
+    int: Annotated[int, Meta(ge=1, le=MOST)],
+    # Finite, too: a comparison with nan is never true.
+    float: Annotated[float, Meta(ge=0.0, le=1e3)],
+}
+"""What a setting takes where a builder's option is of a type: counts, and sizes of something."""
 
-BOUNDED = {int: Whole, float: Number}
-"""What a setting takes where a builder's option is of a type."""
+SHARE_RANGES = {**RANGES, float: Annotated[float, Meta(ge=0.0, le=1.0)]}
+SHARES = ("clean", "warped")
+"""Options that are shares of a whole."""
+
+MOST_ENTRIES = Meta(max_length=64)
+"""Of a list."""
 
 
-def bounded(hint: Any) -> Any:
-    """A type with its numbers bounded, within tuples and unions, too."""
-    if hint in BOUNDED:
-        return BOUNDED[hint]
-    parts = tuple(part if part is ... else bounded(part) for part in get_args(hint))
+def bounded(hint: Any, ranges: Mapping[Any, Any]) -> Any:
+    """A type with its numbers in their ranges, within tuples and unions, too."""
+    if hint in ranges:
+        return ranges[hint]
+    parts = tuple(part if part is ... else bounded(part, ranges) for part in get_args(hint))
     origin = get_origin(hint)
     if not parts or origin is None:
         return hint
-    return tuple.__class_getitem__(parts) if origin is tuple else reduce(or_, parts)
+    if origin is not tuple:
+        return reduce(or_, parts)
+    listed = tuple.__class_getitem__(parts)
+    return Annotated[listed, MOST_ENTRIES] if ... in parts else listed
 
 
 def options(
@@ -54,7 +64,7 @@ def options(
             continue
         default = defaults.get(name, parameter.default)
         required = default is inspect.Parameter.empty
-        hint = bounded(parameter.annotation)
+        hint = bounded(parameter.annotation, SHARE_RANGES if name in SHARES else RANGES)
         fields.append((name, hint) if required else (name, hint, default))
     return msgspec.defstruct(
         kind,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from noiseproof.files import create_whole, leftovers
+from noiseproof.files import create_whole, leftovers, read_whole
 from noiseproof.messages import short
 
 CONFIG_FILE = "config.json"
@@ -39,12 +39,11 @@ def claim(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"The output folder {folder} is a file: choose another with --out.")
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in leftovers(file):
-        leftover.unlink(missing_ok=True)
     if resume and file.exists():
         check_same(file, wanted)
+        clear(file)
         return
-    if any(folder.iterdir()):
+    if set(folder.iterdir()) - set(leftovers(file)):
         raise ValueError(
             f"The output folder {folder} holds no run to resume, but something else."
             if resume
@@ -52,8 +51,18 @@ def claim(
         )
     try:
         create_whole(file, json.dumps(wanted, indent=2, allow_nan=False) + "\n")
-    except FileExistsError:
+    # Who was first clears away what others had begun to write.
+    except (FileExistsError, FileNotFoundError):
+        if not file.exists():
+            raise
         raise ValueError(in_use(folder)) from None
+    clear(file)
+
+
+def clear(file: Path) -> None:
+    """Removes what writers of the file left that were killed or came second."""
+    for leftover in leftovers(file):
+        leftover.unlink(missing_ok=True)
 
 
 def in_use(folder: Path) -> str:
@@ -67,9 +76,11 @@ def in_use(folder: Path) -> str:
 def check_same(file: Path, wanted: Mapping[str, Any]) -> None:
     """Raises ValueError where the folder of the file holds other work."""
     try:
-        found = dict(json.loads(file.read_text("utf-8")))
-    except (ValueError, TypeError, RecursionError):
-        raise ValueError(f"{file} is damaged: it is no JSON object.") from None
+        found = json.loads(read_whole(file))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is damaged: it is no JSON object.")
     for key, value in wanted.items():
         if found.get(key) != value:
             raise ValueError(

@@ -13,7 +13,7 @@ from noiseproof.checkpoint.seal import seal, unseal
 from noiseproof.evaluate.tuning import Tuned
 from noiseproof.experiment.build import Search
 from noiseproof.experiment.folder import CONFIG_FILE
-from noiseproof.files import write_whole
+from noiseproof.files import read_whole, write_whole
 from noiseproof.messages import short
 from noiseproof.rivals import RIVALS
 
@@ -40,14 +40,14 @@ def recall(folder: Path, search: Search) -> Tuned | None:
         ValueError: The file is damaged, or its knobs are not the rival's.
     """
     path = folder / TUNED_FILE
-    found = unseal(path).get("searches", {}) if path.is_file() else {}
+    found = searches_of(path) if path.is_file() else {}
     return tuned_of(found[search.label], search, path) if search.label in found else None
 
 
 def remember(folder: Path, label: str, tuned: Tuned, seed: int) -> None:
     """Keeps what a search under a seed found in the folder."""
     path = folder / TUNED_FILE
-    known = unseal(path)["searches"] if path.is_file() else {}
+    known = searches_of(path) if path.is_file() else {}
     write_whole(path, seal({"seed": seed, "searches": {**known, label: as_json(tuned)}}))
 
 
@@ -61,7 +61,9 @@ def as_json(tuned: Tuned) -> dict[str, Any]:
     """What a search found, its trials as lines of numbers."""
     points = {name: in_line(column) for name, column in tuned.points.items()}
     lines = {name: in_line(getattr(tuned, name)) for name in LINES}
-    return {**tuned._asdict(), **lines, "points": points}
+    # JSON has no infinity, which is the loss where every run diverged.
+    outer_loss = tuned.outer_loss if math.isfinite(tuned.outer_loss) else None
+    return {**tuned._asdict(), **lines, "points": points, "outer_loss": outer_loss}
 
 
 def in_line(numbers: Sequence[float]) -> str:
@@ -75,14 +77,28 @@ def from_json(values: Any) -> Tuned:
     points = {
         name: [float(word) for word in column.split()] for name, column in values["points"].items()
     }
-    tuned = Tuned(**{**values, **lines, "points": points})
+    outer_loss = math.inf if values["outer_loss"] is None else float(values["outer_loss"])
+    tuned = Tuned(**{**values, **lines, "points": points, "outer_loss": outer_loss})
     num_trials = tuned.num_trials
     if not num_trials or any(len(one) != num_trials for one in (*points.values(), tuned.rounds)):
         raise ValueError("columns of trials must be of one length.")
     return tuned._replace(
         rounds=[int(number) for number in tuned.rounds],
+        on_edge=list(tuned.on_edge),
         values={name: float(value) for name, value in tuned.values.items()},
     )
+
+
+def searches_of(path: Path) -> dict[str, Any]:
+    """What a file holds, by the labels of searches.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    found = unseal(path).get("searches")
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold searches by their labels, got {short(found)}.")
+    return found
 
 
 def tuned_of(values: Any, search: Search, path: Path) -> Tuned:
@@ -93,7 +109,7 @@ def tuned_of(values: Any, search: Search, path: Path) -> Tuned:
     """
     try:
         tuned = from_json(values)
-    except (TypeError, ValueError, KeyError, AttributeError):
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         raise ValueError(f"{path} does not say what the search of {search.label} found.") from None
     check_values(search.rival, tuned.values, str(path))
     return tuned
@@ -125,7 +141,7 @@ def chosen_in(folder: Path) -> dict[str, dict[str, float]]:
     Raises:
         ValueError: The file is damaged or missing, or knobs are not the rival's.
     """
-    found = unseal(folder / TUNED_FILE).get("searches", {})
+    found = searches_of(folder / TUNED_FILE)
     searches = [Search(name, name, None) for name in RIVALS if name in found]
     chosen = [(search.rival, recall(folder, search)) for search in searches]
     return {name: tuned.values for name, tuned in chosen if tuned is not None}
@@ -148,7 +164,7 @@ def check_values(rival: str, values: Any, place: str) -> None:
 def check_same_problem(source: Path, record: Mapping[str, Any], sections: Sequence[str]) -> None:
     """Raises ValueError where a folder is no run's, or its sections of the settings are others."""
     try:
-        searched_on = dict(json.loads((source / CONFIG_FILE).read_text("utf-8")))
+        searched_on = dict(json.loads(read_whole(source / CONFIG_FILE)))
     except (OSError, ValueError, TypeError, RecursionError):
         raise ValueError(
             f"{source} must be the folder of a run, with {CONFIG_FILE} and {TUNED_FILE}."

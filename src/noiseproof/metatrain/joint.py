@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PRNGKeyArray, Scalar
 
+from noiseproof.messages import short
 from noiseproof.metatrain.objective import Objective
 from noiseproof.types import (
     Data,
@@ -113,7 +114,7 @@ def joint_objective(objectives: Sequence[Objective], *, weights: Sequence[float]
     shares = shares_of(weights, len(objectives))
     lengths = [objective.num_steps for objective in objectives]
     if len(set(lengths)) > 1:
-        raise ValueError(f"num_steps must be the same for all tasks, got {lengths}.")
+        raise ValueError(f"num_steps must be the same for all tasks, got {short(lengths)}.")
     windows = [objective.window for objective in objectives]
     limits = [window.max_loss for window in windows]
     max_loss = sum(share * limit for share, limit in zip(shares, limits, strict=True))

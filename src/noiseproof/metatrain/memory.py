@@ -51,12 +51,17 @@ def free_bytes() -> int:
     return host // jax.local_device_count()
 
 
-def check_fits(needed: int, available: int) -> None:
+def check_fits(
+    needed: int,
+    available: int,
+    what: str = "Meta-training",
+    hint: str = "fewer pairs, or smaller runs",
+) -> None:
     """Raises ValueError where a device has fewer bytes free than are needed."""
     if needed > available:
         raise ValueError(
-            f"Meta-training needs {needed / 1e9:.3g} GB a device, of which {available / 1e9:.3g} "
-            "GB are free: it takes fewer pairs, or smaller runs."
+            f"{what} needs {needed / 1e9:.3g} GB a device, of which {available / 1e9:.3g} "
+            f"GB are free: it takes {hint}."
         )
 
 
@@ -74,7 +79,11 @@ def check_runs_fit(objective: Objective, estimator: GradientEstimator, data: Dat
     key = jax.random.key(0)
     theta = jax.eval_shape(objective.learned.init, key)
     state = jax.eval_shape(estimator.init, theta, data, key)
-    mesh = objective.placement.mesh
-    carried = num_bytes(state) // (1 if mesh is None else mesh.size)
-    check_fits(carried, free_bytes())
+    mesh, in_turn = objective.placement.mesh, objective.placement.in_turn
+    num_devices = 1 if mesh is None else mesh.size
+    carried = num_bytes(state) // num_devices
+    # Runs that begin and end within an outer step: each has its weights and their gradient.
+    whole_runs = 1 if in_turn else estimator.num_inner_steps // objective.num_steps // num_devices
+    params = jax.eval_shape(objective.task.init, key)
+    check_fits(max(carried, 2 * whole_runs * num_bytes(params)), free_bytes())
     return carried

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from noiseproof.messages import short
+
 CONNECTION_SECONDS = 60
 """How long processes wait for each other at the beginning and at the end."""
 
@@ -29,7 +31,7 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
     if process_id is not None and num_processes is not None and not 0 <= process_id < num_processes:
         raise ValueError(f"process_id must lie in [0, {num_processes - 1}], got {process_id}.")
     if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
-        raise ValueError(f"coordinator must have the form HOST:PORT, got {coordinator}.")
+        raise ValueError(f"coordinator must have the form HOST:PORT, got {short(coordinator)}.")
     try:
         jax.distributed.initialize(
             coordinator,
@@ -53,7 +55,7 @@ def from_environment(name: str, given: int | None) -> int | None:
     if given is not None or not text:
         return given
     if not text.isdigit():
-        raise ValueError(f"{name} must be a whole number, got {text}.")
+        raise ValueError(f"{name} must be a whole number, got {short(text)}.")
     return int(text)
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
+from noiseproof.messages import short
 from noiseproof.metatrain.objective import Objective
 from noiseproof.types import Data, Layout, LearnedOptimizer, Optimizer, Params, Task, Theta
 
@@ -64,7 +65,7 @@ def reparametrized(
         ValueError: An unknown level, or scales that are not positive or in the wrong order.
     """
     if level not in LEVELS:
-        raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level}.")
+        raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {short(level)}.")
     if not 0.0 < low <= high < float("inf"):
         raise ValueError(f"Scales must be positive, low at most high, got {low} to {high}.")
 

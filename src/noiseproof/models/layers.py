@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from noiseproof.messages import short
 from noiseproof.types import Model, Params
 
 Layer = dict[str, Float[Array, "..."]]
@@ -36,21 +37,23 @@ def check_image_shape(image_shape: Sequence[int]) -> None:
     """Raise ValueError unless `image_shape` is (height, width, channels), all positive."""
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(
-            f"image_shape must be (height, width, channels), all positive, got {image_shape}."
+            "image_shape must be (height, width, channels), all positive, got "
+            f"{short(image_shape)}."
         )
 
 
 def check_sizes(what: str, sizes: Sequence[int], norm: str | None) -> None:
     """Raise ValueError unless all `sizes`, called `what`, are positive and `norm` divides them."""
     if any(size < 1 for size in sizes):
-        raise ValueError(f"{what} must be positive, got {tuple(sizes)}.")
+        raise ValueError(f"{what} must be positive, got {short(tuple(sizes))}.")
     if norm is None:
         return
     if norm not in NUM_GROUPS:
-        raise ValueError(f"norm must be None or one of {', '.join(NUM_GROUPS)}, got {norm!r}.")
+        raise ValueError(f"norm must be None or one of {', '.join(NUM_GROUPS)}, got {short(norm)}.")
     if any(size % NUM_GROUPS[norm] for size in sizes):
         raise ValueError(
-            f"{what} must be multiples of {NUM_GROUPS[norm]} for norm {norm!r}, got {tuple(sizes)}."
+            f"{what} must be multiples of {NUM_GROUPS[norm]} for norm {norm!r}, got "
+            f"{short(tuple(sizes))}."
         )
 
 

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from noiseproof.messages import short
 from noiseproof.models.layers import (
     NORM_EPSILON,
     NUM_GROUPS,
@@ -37,6 +38,8 @@ from noiseproof.types import Model, Params
 
 NORMS = (None, "layer", "group", "batch")
 COMPUTE_TYPES = ("float32", "bfloat16")
+MOST_LAYERS = 1202
+"""The deepest net of the paper."""
 
 Normalize: TypeAlias = Callable[[Layer, Float[Array, "batch ..."]], Float[Array, "batch ..."]]
 
@@ -90,9 +93,9 @@ def resnet(
     check_image_shape(image_shape)
     check_num_classes(num_classes)
     if compute_type not in COMPUTE_TYPES:
-        raise ValueError(f"compute_type must be float32 or bfloat16, got {compute_type!r}.")
+        raise ValueError(f"compute_type must be float32 or bfloat16, got {short(compute_type)}.")
     if norm not in NORMS:
-        raise ValueError(f"norm must be None or one of layer, group, batch, got {norm!r}.")
+        raise ValueError(f"norm must be None or one of layer, group, batch, got {short(norm)}.")
     check_sizes("width", (width,), None if norm == "batch" else norm)
     stem, blocks = architecture(image_shape[2], depth, width)
     shapes = [one.shape for one in convolutions(stem, blocks)]
@@ -173,10 +176,12 @@ def architecture(num_channels: int, depth: int, width: int) -> tuple[Convolution
     """
     if depth == 18:
         stages = (2, 2, 2, 2)
-    elif depth >= 8 and (depth - 2) % 6 == 0:
+    elif 8 <= depth <= MOST_LAYERS and (depth - 2) % 6 == 0:
         stages = ((depth - 2) // 6,) * 3
     else:
-        raise ValueError(f"depth must be 18, or 8 and any number of sixes more, got {depth}.")
+        raise ValueError(
+            f"depth must be 18, or 8 and any number of sixes more up to {MOST_LAYERS}, got {depth}."
+        )
     blocks, fan_in = [], width
     for stage, num_blocks in enumerate(stages):
         fan_out = width * 2**stage

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from noiseproof.messages import short
 from noiseproof.optimizers.features import time_embedding
 from noiseproof.types import Theta
 
@@ -41,7 +42,7 @@ def check_hidden_sizes(hidden_sizes: Sequence[int]) -> None:
     """Raises ValueError where there is no hidden layer, or an empty one."""
     if not hidden_sizes or min(hidden_sizes) < 1:
         raise ValueError(
-            f"hidden_sizes must be one or more positive counts of units, got {hidden_sizes}."
+            f"hidden_sizes must be one or more positive counts of units, got {short(hidden_sizes)}."
         )
 
 

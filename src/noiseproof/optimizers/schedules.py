@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from noiseproof.messages import short
 from noiseproof.types import Theta
 
 NUM_KNOTS = 6
@@ -41,4 +42,4 @@ SCHEDULES = {
 def check_schedule(name: str) -> None:
     """Raises ValueError where no schedule has that name."""
     if name not in SCHEDULES:
-        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {name}.")
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {short(name)}.")

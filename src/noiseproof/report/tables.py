@@ -37,6 +37,7 @@ ROLE_MARKS: dict[Role, tuple[str, str]] = {
     "meta_train": ("*", "Meta-trained on."),
     "kin": ("†", "Not meta-trained on, but of a family with something that was: not counted."),
     "validation": ("‡", "Used while rules were developed: not counted."),
+    "published": ("§", "Images of published files, beside our own draws: not counted."),
 }
 """What a condition that is not held out is marked by, and what the mark means."""
 

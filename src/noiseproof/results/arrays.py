@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from noiseproof.files import write_whole
+from noiseproof.messages import short
 from noiseproof.results.schema import Curves, Record, Run, Scores, Trials
 
 Shape = tuple[int, ...]
@@ -64,8 +65,9 @@ def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves, Trials | None]:
             names = (*Scores._fields, *Curves._fields, *tuning)
             found = {name: _read_array(archive, name, path) for name in names}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
-        words = " ".join(str(error).split())
-        raise ValueError(f"{path} must be a whole NumPy archive: {words}.") from None
+        raise ValueError(
+            f"{path} must be a whole NumPy archive, got {short(str(error))}."
+        ) from None
     except (NotImplementedError, RuntimeError, SyntaxError):
         raise ValueError(f"{path} must be a whole NumPy archive, as this package writes.") from None
     check_arrays(found, run, str(path))

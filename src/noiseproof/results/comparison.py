@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import numpy as np
 
+from noiseproof.messages import short
 from noiseproof.results.conditions import Accuracies, accuracies
 from noiseproof.results.intervals import Interval
 from noiseproof.results.schema import (
@@ -47,7 +48,7 @@ def compare(record: Record, *, learned: str, rivals: Sequence[str]) -> list[Comp
     place = places(record)
     for name in (learned, *rivals):
         if name not in place:
-            raise ValueError(f"optimizers must be among {', '.join(place)}, got {name}.")
+            raise ValueError(f"optimizers must be among {', '.join(place)}, got {short(name)}.")
     table = accuracies(record)
     found = [
         _comparison(condition, values[place[learned]], values[place[rival]], learned, rival)

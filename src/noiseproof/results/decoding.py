@@ -1,7 +1,6 @@
 """Values of a record from JSON: what is wrong is said in one line that names the file."""
 
 import re
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -10,9 +9,6 @@ Value = TypeVar("Value")
 
 MOST_LETTERS = 80
 """A longer value is cut here where a message quotes it."""
-
-MOST_BYTES = 2**28
-"""More than any record holds: a longer file is not read."""
 
 
 def decode(content: bytes | str, kind: type[Value], place: str) -> Value:
@@ -49,19 +45,6 @@ def _lines(value: object, depth: int) -> bytes:
     if depth and value and isinstance(value, list):
         return b"[\n" + b",\n".join(_lines(item, depth - 1) for item in value) + b"\n]"
     return msgspec.json.encode(value)
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of a file.
-
-    Raises:
-        ValueError: There is none, it is no regular file, or it is longer than any record.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path} must be a file.")
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path} must hold at most {MOST_BYTES} bytes.")
-    return path.read_bytes()
 
 
 def _one_line(message: str) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from noiseproof.files import write_whole
+from noiseproof.files import read_whole, write_whole
 from noiseproof.results.arrays import read_arrays, write_arrays
-from noiseproof.results.decoding import decode, encode, read_bytes
+from noiseproof.results.decoding import decode, encode
 from noiseproof.results.schema import MetricsLine, Record, Run, Summary
 
 RUN_FILE, ARRAYS_FILE = "run.json", "results.npz"
@@ -45,7 +45,7 @@ def read_record(folder: Path) -> Record:
 
 def read_run(path: Path) -> Run:
     """Reads `run.json`; errors as in `read_record`."""
-    run = decode(read_bytes(path), Run, str(path))
+    run = decode(read_whole(path), Run, str(path))
     _check_names(run, path)
     return run
 
@@ -57,7 +57,7 @@ def write_summary(path: Path, summary: Summary) -> None:
 
 def read_summary(path: Path) -> Summary:
     """Reads `summary.json`; errors as in `read_record`."""
-    return decode(read_bytes(path), Summary, str(path))
+    return decode(read_whole(path), Summary, str(path))
 
 
 def append_metrics(path: Path, line: MetricsLine) -> None:
@@ -68,7 +68,7 @@ def append_metrics(path: Path, line: MetricsLine) -> None:
 
 def read_metrics(path: Path) -> list[MetricsLine]:
     """Reads `metrics.jsonl`; errors as in `read_record`, a cut-off last line among them."""
-    lines = read_bytes(path).split(b"\n")
+    lines = read_whole(path).split(b"\n")
     if lines[-1]:
         raise ValueError(f"{path}, line {len(lines)}: must end with a line break; it is cut off.")
     return [_metrics_line(path, number, text) for number, text in enumerate(lines[:-1], 1)]
@@ -84,7 +84,7 @@ def truncate_metrics(path: Path, outer_step: int) -> None:
     """
     if not path.exists():
         return
-    *whole, _unfinished = read_bytes(path).split(b"\n")
+    *whole, _unfinished = read_whole(path).split(b"\n")
     kept = [
         text + b"\n"
         for number, text in enumerate(whole, 1)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from noiseproof.messages import short
 from noiseproof.results.comparison import places
 from noiseproof.results.conditions import accuracies
 from noiseproof.results.schema import Record
@@ -49,11 +50,15 @@ def robustness_metrics(record: Record, baseline: str) -> list[RobustnessMetrics]
     """
     place = places(record)
     if baseline not in place:
-        raise ValueError(f"The baseline must be among {', '.join(place)}, got {baseline}.")
+        raise ValueError(f"The baseline must be among {', '.join(place)}, got {short(baseline)}.")
     table = accuracies(record)
     named = [condition for condition in table if condition.severity is None]
     clean = [condition for condition in named if condition.role == "clean"]
-    corrupted = [condition for condition in named if condition.strength is None]
+    corrupted = [
+        condition
+        for condition in named
+        if condition.strength is None and condition.role != "published"
+    ]
     if not clean or not corrupted:
         raise ValueError("The record must hold clean images and corruptions with severities.")
     clean_errors = 1 - table[clean[0]].mean(axis=1)

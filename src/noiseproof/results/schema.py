@@ -15,9 +15,10 @@ same rule meta-trained on something else, designed by hand and tuned, the same w
 that were tuned where theta was meta-trained, or one of these on images that are corrupted in
 training, which sees more than the others."""
 
-Role = Literal["clean", "meta_train", "kin", "validation", "held_out"]
+Role = Literal["clean", "meta_train", "kin", "validation", "held_out", "published"]
 """What a test condition is to the learned optimizer: no corruption, seen, of a family with
-something seen, used while rules were developed, or never met in any way."""
+something seen, used while rules were developed, or never met in any way; or images of published
+files, which are compared apart, so that no corruption counts twice."""
 
 # On one line, since names stand in tables, figures and messages.
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$", max_length=200)]
@@ -36,7 +37,7 @@ class Condition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     Attributes:
         corruption: Name of the corruption, `none` for clean images.
         family: Family of the corruption, `none` for clean images.
-        role: `clean`, `meta_train`, `kin`, `validation` or `held_out`.
+        role: `clean`, `meta_train`, `kin`, `validation`, `held_out` or `published`.
         severity: 1 to 5; None where the corruption has no severities, and for their mean.
         strength: Size of the corruption in its own unit (a noise's standard deviation in the pixel
             range [0, 1]), 0 for clean images; None where `severity` says it.

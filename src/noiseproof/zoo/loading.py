@@ -5,7 +5,6 @@ says which rule the weights belong to. Loading is offline and runs no code from 
 """
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,8 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from noiseproof.checkpoint import load_theta
+from noiseproof.data.trust import require_printable
+from noiseproof.messages import short
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.precision import in_float32
@@ -48,14 +49,15 @@ def find(name: str | Path) -> Path:
         ValueError: There are none.
     """
     path = Path(name)
+    require_printable(name)
     candidates = (FOLDER / f"{name}.safetensors", path / "theta.safetensors", path)
     for candidate in candidates:
         if candidate.suffix == ".safetensors" and candidate.is_file():
             return candidate
     shipped = ", ".join(shipped_names()) or "none"
     raise ValueError(
-        f"There is no learned optimizer {name}: it must be a folder with theta.safetensors, a "
-        f".safetensors file, or a shipped name (there are: {shipped})."
+        f"There is no learned optimizer {short(str(name))}: it must be a folder with "
+        f"theta.safetensors, a .safetensors file, or a shipped name (there are: {shipped})."
     )
 
 
@@ -69,18 +71,21 @@ def load_learned(name: str | Path) -> Loaded:
         ValueError: There is none, it is damaged, or its weights are not those of its rule.
     """
     theta, card = load_theta(find(name))
-    rule, options = card.get("rule"), card.get("options", {})
+    rule, options = card["rule"], card["options"]
     if rule not in LEARNED_OPTIMIZERS:
         allowed = ", ".join(LEARNED_OPTIMIZERS)
-        raise ValueError(f"{name} is of the rule {rule}; this version knows {allowed}.")
+        raise ValueError(f"{name} is of the rule {short(rule)}; this version knows {allowed}.")
     plain = {key: as_tuple(value) for key, value in options.items()}
     try:
         learned = LEARNED_OPTIMIZERS[rule](**plain)
-    except TypeError:
-        raise ValueError(f"{name} has options that {rule} does not take: {plain}.") from None
-    wanted = jax.eval_shape(learned.init, jax.random.key(0))
+        wanted = jax.eval_shape(learned.init, jax.random.key(0))
+    # A builder stumbles over options of a wrong type in whatever way.
+    except Exception:
+        raise ValueError(f"{name} has options that {rule} does not take: {short(plain)}.") from None
     if shapes(theta) != shapes(wanted):
-        raise ValueError(f"The weights of {name} are not those of the rule {rule} with {plain}.")
+        raise ValueError(
+            f"The weights of {name} are not those of the rule {rule} with {short(plain)}."
+        )
     return Loaded(learned, theta, card)
 
 
@@ -131,9 +136,9 @@ def load(
     return optimizer._replace(init=start)
 
 
-def warn_if_far(name: str | Path, what: str, found: int, usual: int | None) -> None:
+def warn_if_far(name: str | Path, what: str, found: int, usual: Any) -> None:
     """Warn of a size that is far from that of meta-training, where that is known."""
-    if found and usual and not 1 / FAR <= found / usual <= FAR:
+    if isinstance(usual, int) and found and usual > 0 and not 1 / FAR <= found / usual <= FAR:
         warnings.warn(
             f"{name} was meta-trained with {usual:,} {what}, which is far from {found:,}; compare"
             f" it with a tuned optimizer before relying on it (noiseproof.card({str(name)!r})).",
@@ -143,14 +148,18 @@ def warn_if_far(name: str | Path, what: str, found: int, usual: int | None) -> N
 
 def num_weights_of(card: dict[str, Any]) -> int | None:
     """Weights of the classifier of a card's task, if it says enough."""
-    task = card.get("task", {})
-    build: Callable[..., Any] | None = MODELS.get(task.get("model"))
-    if build is None or "image_shape" not in task:
+    try:
+        task = card["task"]
+        options = {key: as_tuple(value) for key, value in task["model_options"].items()}
+        model = MODELS[task["model"]](
+            image_shape=as_tuple(task["image_shape"]),
+            num_classes=task.get("num_classes", NUM_CLASSES),
+            **options,
+        )
+        leaves = jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)))
+    # Of a classifier that this version does not know nothing is said, nor of a card that lies.
+    except Exception:
         return None
-    options = {key: as_tuple(value) for key, value in task.get("model_options", {}).items()}
-    num_classes = task.get("num_classes", NUM_CLASSES)
-    model = build(image_shape=as_tuple(task["image_shape"]), num_classes=num_classes, **options)
-    leaves = jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)))
     return sum(leaf.size for leaf in leaves)
 
 

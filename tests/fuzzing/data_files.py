@@ -1,18 +1,13 @@
-"""Damaged, truncated, lying and odd files for all readers, and what must hold of every one.
-
-`inputs(seed, count)` makes them, `check(one)` raises AssertionError where a reader raises anything
-but a ValueError or OSError of one short line, or takes what is out of range.
-"""
+"""Damaged, truncated, lying and odd files for all readers of images, and what they may take."""
 
 import gzip
 import io
 import math
 import struct
 import tarfile
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,14 +16,11 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+from fuzzing.cases import Case, Files, damaged, require_short_line
 from noiseproof.data import DATASETS, load_dataset
 from noiseproof.data.corrupted import read_cifar10_c, read_mnist_c
 
-LONGEST_MESSAGE = 500
 NUM_IMAGES, NUM_TEST, SIZE = 80, 10, 6
-
-Files = dict[str, bytes]
-"""Path -> content; a path that ends in `|` is made a pipe."""
 
 
 class Input(NamedTuple):
@@ -47,33 +39,10 @@ class Input(NamedTuple):
     severity: object = 1
 
 
-def inputs(seed: int, count: int) -> Iterator[Input]:
-    """So many inputs, the same for a seed."""
-    for number in range(count):
-        rng = np.random.default_rng([seed, number])
-        kind = str(rng.choice(list(KINDS)))
-        yield KINDS[kind](kind, rng)
-
-
-def check(one: Input) -> None:
-    """Gives one input to its reader."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
-        for path, content in one.files.items():
-            place = Path(name) / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
-        refusal = _refusal(one, Path(name))
-    assert "\n" not in refusal, refusal
-    assert len(refusal) <= LONGEST_MESSAGE, refusal
-
-
-def _refusal(one: Input, folder: Path) -> str:
-    """What the reader says where it refuses an input; nothing where it takes it."""
-    try:
-        _read_and_check(one, folder)
-    except (ValueError, OSError) as error:
-        return str(error) or "nothing said\n"
-    return ""
+def case(kind: str, rng: np.random.Generator) -> Case:
+    """A case of a kind, see `KINDS`."""
+    made = KINDS[kind](kind, rng)
+    return Case(made.files, partial(_read_and_check, made))
 
 
 def _read_and_check(one: Input, folder: Path) -> None:
@@ -86,7 +55,8 @@ def _read_and_check(one: Input, folder: Path) -> None:
     else:
         name = one.kind.split(":")[0]
         dataset = load_dataset(name if name in DATASETS else folder / name, data_dir=folder)
-        assert all("\n" not in said and len(said) <= LONGEST_MESSAGE for said in dataset.notices)
+        for said in dataset.notices:
+            require_short_line(said)
         batches = [dataset.train, dataset.outer, dataset.select, dataset.test]
         num_classes = dataset.num_classes
     for batch in batches:
@@ -99,34 +69,6 @@ def _read_and_check(one: Input, folder: Path) -> None:
         assert batch.labels.shape == batch.images.shape[:1]
         assert batch.labels.min() >= 0
         assert batch.labels.max() < num_classes
-
-
-def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """A file cut off, with bytes changed, moved or added, or with a number that lies."""
-    way = rng.integers(7)
-    # Headers lie at the beginning, and where formats have directories, at the end.
-    place = int(rng.choice([rng.integers(len(content) + 1), min(len(content), rng.integers(300))]))
-    place = len(content) - place if rng.random() < 0.2 else place
-    if way == 0:
-        return content[:place]
-    if way == 1:
-        lie = int(rng.choice([0, 1, 127, 255, 2**15, 2**31 - 1, 2**32 - 1, 2**63, 2**64 - 1]))
-        width = int(rng.choice([1, 2, 4, 8]))
-        bytes_of_lie = (lie % 256**width).to_bytes(width, str(rng.choice(["little", "big"])))
-        return content[:place] + bytes_of_lie + content[place + width :]
-    if way == 2:
-        other = int(rng.integers(len(content) + 1))
-        return content[:place] + content[other : other + 40] + content[place + 40 :]
-    if way == 3:
-        return content[:place] + rng.bytes(int(rng.integers(1, 20))) + content[place:]
-    if way == 4:
-        return content + bytes(int(rng.integers(1, 1 << 16)))
-    if way == 5:
-        return rng.bytes(int(rng.integers(0, 600)))
-    flipped = bytearray(content)
-    for _ in range(int(rng.integers(1, 5))):
-        flipped[int(rng.integers(len(flipped)))] ^= 1 << int(rng.integers(8))
-    return bytes(flipped)
 
 
 def _damage_one(files: Files, rng: np.random.Generator) -> Files:

@@ -1,0 +1,78 @@
+"""Claims of an output folder: by one of many, after a kill, and never of what fits no memory."""
+
+import threading
+
+import pytest
+
+from noiseproof.experiment.build import build_experiment
+from noiseproof.experiment.folder import claim
+from noiseproof.experiment.reading import default_settings
+from noiseproof.metatrain.memory import check_runs_fit
+
+WANTED = {"seed": 0}
+
+
+def test_of_many_at_once_one_claims_and_the_others_are_told(tmp_path):
+    """Catches a check before the act, and a winner who clears away a file that is being written."""
+    for number in range(30):
+        folder, told = tmp_path / str(number), []
+
+        def attempt(folder=folder, told=told):
+            try:
+                claim(folder, WANTED)
+                told.append("claimed")
+            except ValueError as error:
+                told.append(str(error).rpartition(":")[0].removeprefix("The output folder "))
+
+        threads = [threading.Thread(target=attempt) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(told) == sorted(["claimed", *[f"{folder} is in use"] * 3])
+        assert [path.name for path in folder.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_a_kill_left_is_cleared_and_the_run_begins(tmp_path, resume):
+    (tmp_path / ".config.json.x1y2").write_text('{"se')
+    claim(tmp_path, WANTED, resume=resume)
+    (tmp_path / ".config.json.z3").write_text('{"se')
+    claim(tmp_path, WANTED, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    with pytest.raises(ValueError, match="has seed 0, not 1"):
+        claim(tmp_path, {"seed": 1}, resume=True)
+
+
+@pytest.mark.parametrize("content", ["[" * 10_000 + "]" * 10_000, "[]", "7", '{"seed":', ""])
+def test_a_damaged_beginning_is_one_line(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json is damaged") as refusal:
+        claim(tmp_path, WANTED, resume=True)
+    assert "\n" not in str(refusal.value)
+
+
+def start(words):
+    """What a run does before it claims its folder."""
+    meta = build_experiment(default_settings(words)).meta
+    check_runs_fit(meta.objective, meta.estimator, meta.data)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["rule.kind=mlp", "rule.hidden_sizes=[1000000, 1000000]"], "The rule needs"),
+        (["model.hidden_sizes=[1000000, 1000000]"], "evaluation.num_seeds = 20 needs"),
+        (["evaluation.num_seeds=10000", "inner.num_steps=100000000"], "inner.num_steps = 1000"),
+        (["inner.batch_size=1000000", "evaluation.num_seeds=10000"], "inner.batch_size = 1000000"),
+        (["estimator.kind=es", "estimator.num_pairs=1000000"], "Meta-training needs"),
+        (["meta.num_select_runs=1000000"], "meta.num_select_runs = 1000000 needs"),
+    ],
+)
+def test_what_no_memory_holds_is_refused_before_a_run(words, what, monkeypatch):
+    """Catches work that is lost in the last of its parts, for want of memory."""
+    free = 16_000_000_000
+    monkeypatch.setattr("noiseproof.experiment.build.free_bytes", lambda: free)
+    monkeypatch.setattr("noiseproof.metatrain.memory.free_bytes", lambda: free)
+    with pytest.raises(ValueError, match=what):
+        start(["data.name=digits", *words])
