@@ -7,15 +7,12 @@ from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
-from noiseproof.optimizers.orthogonal import orthogonalized
 from noiseproof.rivals import RIVALS
-from noiseproof.rivals.decayed_adam import Decays, add_decays
 from noiseproof.rivals.knobs import LogUniform
 from noiseproof.rivals.perturbations import sharpness_aware
 from noiseproof.types import Layout, Recipe
@@ -50,31 +47,6 @@ def sam(values: Mapping[str, Any], num_steps: Any, layout: Layout) -> Recipe:
     return nesterov(values, num_steps, layout)._replace(perturb=sharpness_aware(values["rho"]))
 
 
-def decayed_muon(values: Mapping[str, Any], num_steps: Any, layout: Layout) -> Recipe:
-    """The orthogonalized momentum for weights, Adam's direction for vectors, and the four decays of
-    `decayed_adam`."""
-    adam = optax.scale_by_adam()
-
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        directions, state = adam.update(updates, state, params)
-        leaves, structure = jax.tree.flatten(directions)
-        momenta = jax.tree.leaves(optax.tree.get(state, "mu"))
-        chosen = [
-            orthogonalized(momentum) if momentum.ndim > 1 else direction
-            for direction, momentum in zip(leaves, momenta, strict=True)
-        ]
-        return structure.unflatten(chosen), state
-
-    decays = Decays(**{name: values[f"{name}_decay"] for name in Decays._fields})
-    return Recipe(
-        optax.chain(
-            optax.GradientTransformation(adam.init, update),
-            add_decays(decays, layout),
-            optax.scale_by_learning_rate(cosine(values, num_steps)),
-        )
-    )
-
-
 def with_cosine(name: str) -> Callable[[Any, Any, Layout], Recipe]:
     """A rival of the package, on a cosine."""
     return lambda values, num_steps, layout: RIVALS[name].recipe(
@@ -100,7 +72,7 @@ def rivals() -> dict[str, Contestant]:
     generator = np.random.default_rng(0)
     decays = {
         name: knob
-        for name, knob in RIVALS["decayed_adam"].knobs.items()
+        for name, knob in RIVALS["decayed_muon"].knobs.items()
         if isinstance(knob, LogUniform) and name != "learning_rate"
     }
     # Rates in steps, since eight draws would leave gaps; the four decays at random.
@@ -121,7 +93,7 @@ def rivals() -> dict[str, Contestant]:
         "sgd_nesterov": Contestant(
             nesterov, grid(learning_rate=[0.03, 0.1, 0.3], weight_decay=[5e-4, 3e-3])
         ),
-        "decayed_muon": Contestant(decayed_muon, random),
+        "decayed_muon": Contestant(with_cosine("decayed_muon"), random),
         "adamw": Contestant(
             with_cosine("adamw"), grid(learning_rate=[1e-3, 3e-3, 1e-2], weight_decay=[0.05, 0.5])
         ),

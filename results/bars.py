@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from noiseproof.report.tables import trials_until_level
 from noiseproof.results import (
     Condition,
     Record,
@@ -26,6 +27,7 @@ from noiseproof.results import (
     places,
     read_record,
     significant,
+    tuning_costs,
 )
 
 FOLDER = Path(__file__).parent
@@ -33,7 +35,7 @@ FOLDER = Path(__file__).parent
 HEADER = (
     *("record", "clean, against Adam", "better than Adam on", "significantly", "accuracy"),
     "against Adam",
-    *("AdamW", "itself before", "on clean images", "the strongest rival"),
+    *("AdamW", "itself before", "on clean images", "the strongest rival", "its trials until level"),
 )
 
 README = {
@@ -46,7 +48,7 @@ README = {
 
 README_HEADER = (
     *("classifier, data", "better than Adam on", "accuracy", "Adam", "against Adam"),
-    *("against AdamW", "against the strongest rival"),
+    *("against AdamW", "against the strongest rival", "its trials until level"),
 )
 
 
@@ -90,11 +92,16 @@ class Cells(NamedTuple):
         names = [name for name in self.kinds if self.kinds[name] == kind]
         return self.against(names[0], self.core) if names else "–"
 
-    def strongest(self) -> str:
-        """The hand-designed rival that is best over what is counted."""
+    def strongest(self) -> tuple[str, str]:
+        """The hand-designed rival that is best over what is counted, and its trials until it is
+        level with the learned optimizer in the outer loss.
+        """
         rivals = [name for name, kind in self.kinds.items() if kind == "hand"]
         rival = max(rivals, key=self.mean)
-        return f"{rival} {self.against(rival, self.core)}"
+        costs = [tuning_costs(record).get(rival) for record in self.records]
+        return f"{rival} {self.against(rival, self.core)}", ", ".join(
+            map(trials_until_level, costs)
+        )
 
     def better(self) -> tuple[str, str]:
         """On how many conditions tuned Adam is beaten, and on how many significantly."""
@@ -134,7 +141,7 @@ def line(name: str, folders: Sequence[Path]) -> list[str]:
         cells.against("adamw", cells.core),
         cells.first("initial"),
         cells.first("control"),
-        cells.strongest(),
+        *cells.strongest(),
     ]
 
 
@@ -148,7 +155,7 @@ def readme_line(name: str, words: str) -> list[str]:
         f"{cells.mean('adam'):.1f}",
         cells.against("adam", cells.core),
         cells.against("adamw", cells.core),
-        cells.strongest(),
+        *cells.strongest(),
     ]
 
 

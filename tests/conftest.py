@@ -58,6 +58,7 @@ TINY = {
     "tuning.rivals": ["adam", "adamw"],
     "tuning.matched_rivals": [],
     "tuning.num_trials": 3,
+    "tuning.num_runs": 2,
     "tuning.num_finalists": 2,
     "tuning.num_final_runs": 2,
     "evaluation.num_seeds": 3,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from noiseproof.evaluate.tuning import scorer
+from noiseproof.evaluate.tuning import TunedOn, scorer
 from noiseproof.inner_loop import Window
 from noiseproof.metatrain import Objective, full_backprop
 from noiseproof.metatrain.outer_loop import select_loss
@@ -44,7 +44,8 @@ def test_the_three_give_the_same_loss_of_the_same_run() -> None:
         return estimator.estimate(theta, state, data, key)[0].meta_loss
 
     chosen = jax.jit(lambda theta: select_loss(objective, theta, data, 1, key))(theta)
-    score = scorer(objective.task, rival, None, objective.num_steps, 1, window=objective.window)
-    losses = [for_theta(theta), chosen, score({"rate": np.array([RATE])}, data, run_keys)[0]]
+    problem = TunedOn(objective.task, data, data, None, objective.num_steps, objective.window)
+    score = scorer(problem, rival.recipe, 1)
+    losses = [for_theta(theta), chosen, score([{"rate": RATE}], data, run_keys[0])[0]]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-6)
     assert 1.0 < float(losses[0]) < 2.0

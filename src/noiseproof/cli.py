@@ -55,6 +55,10 @@ Name = Annotated[
 Corruptions = Annotated[
     str, typer.Option(metavar="A,B,...", help="Names, see `noiseproof list corruptions`.")
 ]
+Tuned = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Take over the rivals' settings of a finished run."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 
 
@@ -85,10 +89,7 @@ def run(
     settings: Settings = NO_SETTINGS,
     seed: Seed = 0,
     resume: Resume = False,
-    tuned: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Take over the rivals' settings of a finished run."),
-    ] = None,
+    tuned: Tuned = None,
     data_dir: DataDir = None,
     data: DataFile = None,
     distributed: Annotated[
@@ -179,6 +180,14 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for records and report.")],
     settings: Settings = NO_SETTINGS,
     seed: Seed = 0,
+    transferred: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Show rivals also as they were tuned in a run of meta-training."
+        ),
+    ] = None,
+    tuned: Tuned = None,
+    resume: Resume = False,
     data_dir: DataDir = None,
     data: DataFile = None,
     corrupted: Annotated[
@@ -199,6 +208,9 @@ def evaluate(
         Console(),
         seed=seed,
         data_dir=data_dir,
+        transferred=transferred,
+        tuned=tuned,
+        resume=resume,
         corrupted=corrupted,
     )
 

@@ -20,7 +20,7 @@ def test_a_plan_says_memory_and_time(
     at_least = 4 * found["outer_step_seconds"] + 2 * found["score_seconds"]
     assert found["meta_training_seconds"] > at_least > 0
     # Two rivals with 3 trials and 2 finalists of 2 runs each, and 4 optimizers with 3 seeds.
-    assert found["compared_runs"] == 2 * (3 + 4) + 4 * 3
+    assert found["compared_runs"] == 2 * (3 * 2 + 4) + 4 * 3
     assert cli.exit_code(["plan", PRESET, *tiny_settings]) == 0
     printed = capsys.readouterr().out
     assert f"memory of a device: {plan.size(found['carried_bytes'])} of runs" in printed

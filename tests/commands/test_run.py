@@ -14,7 +14,13 @@ from safetensors.numpy import load_file
 import noiseproof
 from noiseproof import cli
 from noiseproof.checkpoint import load_theta
-from noiseproof.results import READERS, read_record, read_run, read_summary
+from noiseproof.results import (
+    READERS,
+    nested_violations,
+    read_record,
+    read_run,
+    read_summary,
+)
 
 RECORDS = ("run.json", "results.npz", "metrics.jsonl", "summary.json")
 
@@ -143,6 +149,7 @@ def test_the_table_is_printed_with_n_and_spread(
     printed = capsys.readouterr().out
     assert re.search(r"gaussian noise 0\.5\*? +\d+\.\d ± \d+\.\d", printed)
     assert "n = 3 seeds" in printed
+    assert re.search(r"adamw? (needs \d+ trials? of|does not reach the outer loss of)", printed)
 
 
 @pytest.mark.slow
@@ -159,6 +166,51 @@ def test_theta_is_judged_again_on_other_data(
     assert (found.dataset, found.num_classes) == ("own images", 4)
     assert found.meta_training.outer_steps == 4
     assert (folder / "report.html").exists()
+    # As they were tuned on the digits, beside the same tuned here.
+    there = {one.name: one.settings for one in read_run(tiny_run / "run.json").optimizers}
+    here = {one.name: one for one in found.optimizers if one.kind == "transferred"}
+    assert {name: one.settings for name, one in here.items()} == {
+        f"{rival} transferred": there[rival] for rival in ("adam", "adamw")
+    }
+
+
+def test_a_finished_evaluation_is_resumed(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the searches of the run that theta is from, which are not made again."""
+    folder = tmp_path / "evaluated"
+    words = ["evaluate", str(tiny_run), "--out", str(folder), "--tuned", str(tiny_run)]
+    assert cli.exit_code([*words, "--set", "tuning.num_runs=3"]) == 2
+    assert "tuning.num_runs = 2', not 'tuning.num_runs = 3" in capsys.readouterr().err
+    far = ["--transferred", str(tmp_path), "--set", "inner.num_steps=40"]
+    assert cli.exit_code([*words[:4], *far]) == 2
+    assert "must be the folder of a run" in capsys.readouterr().err
+    assert not folder.exists()
+    assert cli.exit_code(words) == 0
+    assert "tuning adam" not in capsys.readouterr().out
+    (folder / "results.npz").unlink()
+    assert cli.exit_code([*words, "--resume"]) == 0
+    ours, theirs = (read_record(place).trials for place in (folder, tiny_run))
+    assert ours is not None
+    assert theirs is not None
+    # On its own problem nothing is transferred.
+    np.testing.assert_array_equal(ours.trial_loss, theirs.trial_loss)
+
+
+def test_searches_share_their_draws_and_none_ends_below_what_it_contains(tiny_run: Path) -> None:
+    record = read_record(tiny_run)
+    entries = {entry.name: entry for entry in record.run.optimizers}
+    assert entries["adamw"].contains == ["adam"]
+    assert set(entries["adamw"].settings) == {"learning_rate", "weight_decay", "cosine"}
+    assert entries["structured"].outer_loss is not None
+    assert entries["structured initial"].outer_loss is None
+    assert nested_violations(record) == []
+    costs = read_summary(tiny_run / "summary.json").tuning_costs
+    assert {name: cost.of for name, cost in costs.items()} == {"adam": 3, "adamw": 3}
+    # The same number stands in the claim and the table of the page.
+    page = (tiny_run / "report.html").read_text("utf-8")
+    assert "trials until level" in page
+    assert "What tuning costs" in page
 
 
 def test_a_classifier_is_trained_and_saved(

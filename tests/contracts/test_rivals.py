@@ -11,7 +11,8 @@ from noiseproof import inner_loop
 from noiseproof.models import mlp
 from noiseproof.optimizers.layout import layout_of
 from noiseproof.rivals import RIVALS
-from noiseproof.rivals.knobs import LogUniform, Switch
+from noiseproof.rivals.knobs import LogUniform, Switch, check_knobs
+from noiseproof.rivals.ranges import usual_num_trials
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.tasks.outer_losses import mixture
@@ -65,15 +66,19 @@ def test_ranges_are_in_order(name):
     rival = RIVALS[name]
     assert isinstance(rival.knobs["cosine"], Switch)
     assert isinstance(rival.knobs["learning_rate"], LogUniform)
+    check_knobs(rival.knobs)
     for knob in rival.knobs.values():
         if isinstance(knob, LogUniform):
             # Less than a factor of a hundred would be a guess rather than a search.
-            assert 0 < 89 * knob.low <= knob.high
-            assert 0 <= knob.chance_of_none < 1
+            assert 89 * knob.low <= knob.high
 
 
 def test_searches_try_enough_points(name):
-    assert RIVALS[name].num_trials >= (64 if name in ("decayed_adam", "autoft") else 32)
+    """128 trials, 256 where there are more than five knobs; half of it for convnets."""
+    rival = RIVALS[name]
+    expected = 256 if len(rival.knobs) > 5 else 128
+    assert usual_num_trials(rival, has_filters=False) == expected
+    assert usual_num_trials(rival, has_filters=True) == expected // 2
 
 
 def test_trains_with_values_that_are_traced(name):

@@ -13,6 +13,7 @@ from noiseproof.evaluate.protocol import (
     scores,
 )
 from noiseproof.evaluate.suites import TestSet
+from noiseproof.metatrain.sharding import Placement
 from noiseproof.models import mlp
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
@@ -45,7 +46,8 @@ SETS = [
 def judged(recipe: Recipe = RECIPE, num_seeds: int = 3) -> Judged:
     keys = jax.random.split(jax.random.key(0), num_seeds)
     data = TaskData(TRAIN, TRAIN)
-    return judge(TASK, MODEL, recipe, data, SETS, keys, num_steps=30, num_classes=3)
+    options = {"num_steps": 30, "num_classes": 3, "placement": Placement()}
+    return judge(TASK, MODEL, recipe, data, SETS, keys, **options)
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

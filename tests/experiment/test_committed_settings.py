@@ -30,4 +30,8 @@ def test_a_records_command_gives_the_settings_that_it_keeps() -> None:
     for folder, command, words in rows:
         kept = json.loads((RESULTS / folder / "config.json").read_text("utf-8"))
         del kept["preset"], kept["seed"]
-        assert as_dict(settings_from(command, shlex.split(words))) == kept, folder
+        found = as_dict(settings_from(command, shlex.split(words)))
+        if "augmented_rival" in kept["tuning"]:
+            # Of an older court: rivals are tuned otherwise now, all else is as it was.
+            del found["tuning"], kept["tuning"]
+        assert found == kept, folder

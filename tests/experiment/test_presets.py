@@ -63,6 +63,7 @@ def test_an_experiment_with_controls_and_augmentation_is_resumed_where_it_was(
         *("--set", 'controls=["clean"]', "--set", 'tuning.augmentations=["augmix"]'),
         *("--set", "evaluation.split=select", "--set", 'tuning.rivals=["adam"]'),
         *("--set", 'tuning.matched_rivals=["adam"]'),
+        *("--set", 'tuning.augmented_rivals=["adamw"]'),
     ]
     assert cli.exit_code(words) == 0
     numbers = (folder / "results.npz").read_bytes()
@@ -77,7 +78,9 @@ def test_an_experiment_with_controls_and_augmentation_is_resumed_where_it_was(
         "adamw with augmix": "augmented",
     }
     num_trials = {entry.name: entry.trials for entry in found.optimizers}
-    assert num_trials["adam matched"] == found.meta_training.inner_steps // found.num_steps
+    # Two runs a trial; a search whose best point lies on an edge goes on for a quarter.
+    usual = found.meta_training.inner_steps // (2 * found.num_steps)
+    assert usual <= num_trials["adam matched"] <= 1.25 * usual
     assert (folder / "control-clean" / "theta.safetensors").is_file()
     capsys.readouterr()
     assert cli.exit_code([*words, "--resume"]) == 0

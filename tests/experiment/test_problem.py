@@ -94,7 +94,10 @@ def test_bad_outer_losses_are_named(setting: str, message: str) -> None:
         ('controls=["loud"]', "controls must be among clean, gaussian, .*got 'loud'"),
         ('tuning.rivals=["adam", "adam"]', "tuning.rivals must name each at most once"),
         ('tuning.augmentations=["fog"]', "tuning.augmentations must be among gaussian_noise"),
-        ("tuning.augmented_rival=adan", r"augmented_rival must be among .*Did you mean adam\?"),
+        (
+            'tuning.augmented_rivals=["adan"]',
+            r"augmented_rivals must be among .*Did you mean adam\?",
+        ),
         ("meta.warmup_share=1", r"warmup_share must lie in \[0, 1\), got 1"),
         ("conditions={corruptions=['rain']}", "corruptions must be among .*got 'rain'"),
         ("conditions={kind='noise_scales', strengths=[]}", "strengths must be positive noise"),

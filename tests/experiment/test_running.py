@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from noiseproof.evaluate.protocol import Contestant
-from noiseproof.experiment import running
+from noiseproof.experiment import contestants, running
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.contestants import learned_contestants
 from noiseproof.experiment.progress import SILENT
@@ -46,5 +46,8 @@ def test_the_best_theta_is_the_learned_one_and_the_first_stands_beside_it(
         # Of a bias, which no decay pulls while it is zero.
         return float(np.abs(updates_of(params)[0]["bias"]).max())
 
-    ours, before = map(first_step, learned_contestants(experiment, learned))
+    monkeypatch.setattr(contestants, "outer_loss", lambda *_: 0.5)
+    pair = learned_contestants(experiment, learned, 0)
+    assert [one.outer_loss for one in pair] == [0.5, None]
+    ours, before = map(first_step, pair)
     assert ours / before == pytest.approx(np.exp(10 * 0.1), rel=1e-4)

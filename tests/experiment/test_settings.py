@@ -110,7 +110,7 @@ def test_every_kind_takes_the_options_of_its_builder_and_no_others(
         ("data.standardize=1", "data.standardize must be true or false, got 1"),
         ("tuning.rivals=adam", "tuning.rivals must be a list, got 'adam'"),
         ("tuning.rivals=[1]", r"tuning.rivals\[0\] must be a text, got 1"),
-        ("tuning.num_trials=-1", "tuning.num_trials must be a whole number >= 0, got -1"),
+        ("tuning.num_trials=0", "tuning.num_trials must be a whole number.* >= 1, got 0"),
         ("meta.learning_rate=inf", "meta.learning_rate must be a number <= 100.0, got inf"),
         ("meta.max_norm=inf", "meta.max_norm must be a number <= 1000000.0, got inf"),
         ("estimator.num_runs=4", "estimator has no key 'num_runs'; allowed are kind, truncation"),

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from noiseproof.results import (
     Condition,
@@ -14,6 +15,7 @@ from noiseproof.results import (
     Record,
     Run,
     Scores,
+    Trials,
     append_metrics,
     write_record,
 )
@@ -108,6 +110,27 @@ def synthetic_record(
     )
 
 
+def with_trials(record: Record) -> Record:
+    """The record with a search of each rival, of 8 random trials and a round of 8; Adam's ends
+    above the learned optimizer.
+    """
+    names = [entry.name for entry in record.run.optimizers]
+    generator = np.random.default_rng(2)
+    losses = np.full((len(names), 16), np.nan)
+    rounds = np.full((len(names), 16), -1)
+    finals = np.full((len(names), 4), np.nan)
+    for place, entry in enumerate(record.run.optimizers):
+        if entry.kind == "hand":
+            losses[place] = generator.uniform(0.8, 1.5, 16) - 0.05 * place
+            rounds[place] = np.repeat([0, 1], 8)
+            finals[place] = 0.8
+    losses[names.index("adam")] += 1.0
+    first, *rest = record.run.optimizers
+    optimizers = [replace(first, outer_loss=0.9), *rest]
+    run = replace(record.run, optimizers=optimizers)
+    return record._replace(run=run, trials=Trials(losses, rounds, finals))
+
+
 def metrics_lines(num_steps: int) -> list[MetricsLine]:
     generator = np.random.default_rng(1)
     return [
@@ -135,11 +158,18 @@ def make_record() -> Callable[..., Record]:
 def make_folder() -> Callable[..., Path]:
     """A synthetic record in a given folder; options as in `synthetic_record`."""
 
-    def make(folder: Path, *, metrics: bool = True, **options: object) -> Path:
-        write_record(folder, synthetic_record(**options))  # pyright: ignore
+    def make(folder: Path, *, metrics: bool = True, trials: bool = True, **options: object) -> Path:
+        record = synthetic_record(**options)  # pyright: ignore
+        write_record(folder, with_trials(record) if trials else record)
         if metrics:
             for line in metrics_lines(100):
                 append_metrics(folder / "metrics.jsonl", line)
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def add_trials() -> Callable[[Record], Record]:
+    """A record with the searches of its rivals."""
+    return with_trials

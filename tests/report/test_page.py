@@ -68,6 +68,44 @@ def test_page_fits_a_phone(page: str) -> None:
     assert page.count('<div class="scroll"') == page.count("<table>")
 
 
+def test_the_page_begins_with_the_claim_two_figures_and_what_tuning_costs(page: str) -> None:
+    """Catches a claim beneath tables, and a number that stands in one place alone."""
+    claim, strongest, trials, tables = (
+        page.index(words)
+        for words in (
+            '<p class="finding">',
+            'aria-label="nominal_mlp minus adamw"',
+            'aria-label="What tuning costs"',
+            "<table>",
+        )
+    )
+    assert claim < strongest < trials < tables
+    said = re.search(r"adamw needs (\d+) trials? of 16 on average to reach the outer loss", page)
+    assert said is not None
+    assert f'data-label="trials until level">{said[1]}</td>' in page
+    assert 'data-label="trials until level">not in 16</td>' in page
+
+
+def test_no_table_is_cut_off(page: str) -> None:
+    """Every cell says its column, for screens on which a row is a list; none has more columns
+    than a wide one holds: 9 of about 7 rem in 64.
+    """
+    for table in re.findall(r"<table>(.*?)</table>", page, re.S):
+        header = re.findall(r'<th scope="col">([^<]*)</th>', table)
+        assert 2 <= len(header) <= 9
+        for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", table, re.S):
+            assert re.findall(r'<td data-label="([^"]*)"', row) == header[1:]
+    assert re.search(r"@media \(max-width: 60rem\).*thead { display: none; }", page, re.S)
+
+
+def test_an_older_record_without_trials_has_a_page(
+    make_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    page = write_report(make_folder(tmp_path, num_seeds=2, trials=False)).read_text("utf-8")
+    assert "What tuning costs" not in page
+    assert "on average to reach" not in page
+
+
 def test_page_says_what_was_run_what_came_out_and_what_it_cost(page: str) -> None:
     for words in ("fashion", "mlp", "500 inner steps", "Against adamw", "n = 3 seeds"):
         assert words in page

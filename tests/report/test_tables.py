@@ -7,12 +7,14 @@ import pytest
 from scipy import stats
 
 from noiseproof.report.tables import (
+    Table,
     accuracy_table,
     comparison_groups,
     comparison_table,
     cost_table,
     duration,
     held_out_table,
+    in_blocks,
     metrics_table,
     optimizer_table,
     p_value,
@@ -127,6 +129,7 @@ def test_held_out_table_is_the_summarys_and_counts_kin_apart(make_record: Make) 
         f"{points(improved.ci95[0])} to {points(improved.ci95[1])}",
         p_value(improved.p_sign),
         "–",
+        "–",
     )
     ours = [one for one in summary.comparisons if one.rival == "adam"]
     kin = Condition("fog", "photometric", "kin")
@@ -203,3 +206,14 @@ def test_small_words() -> None:
         "1 h 2 min",
         "–",
     ]
+
+
+def test_a_wide_table_is_cut_into_blocks_that_hold_all_of_it() -> None:
+    header = tuple(f"c{place}" for place in range(20))
+    wide = Table("wide", header, (tuple(map(str, range(20))),), ("a note",))
+    blocks = in_blocks(wide)
+    assert [len(block.header) for block in blocks] == [8, 8, 6]
+    assert sum((block.header[1:] for block in blocks), ()) == header[1:]
+    assert sum((block.lines[0][1:] for block in blocks), ()) == wide.lines[0][1:]
+    assert [block.notes for block in blocks] == [(), (), ("a note",)]
+    assert in_blocks(blocks[0]) == [blocks[0]]

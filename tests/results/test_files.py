@@ -27,7 +27,8 @@ def test_a_record_round_trips_in_few_bytes(record: Record, tmp_path: Path) -> No
     write_record(tmp_path, record)
     found = read_record(tmp_path)
     assert found.run == record.run
-    for wanted, read in zip(record[1:], found[1:], strict=True):
+    assert record.trials is found.trials is None
+    for wanted, read in zip(record[1:3], found[1:3], strict=True):
         for name, array in wanted._asdict().items():
             np.testing.assert_array_equal(getattr(read, name), array, err_msg=name)
     kinds = (found.scores.right.dtype, found.scores.loss.dtype, found.curves.curve.dtype)

@@ -16,14 +16,16 @@ from noiseproof.results import (
     Run,
     Scores,
     Summary,
+    Trials,
+    TuningCost,
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "records.md"
 SECTIONS = {
     "run.json": [Run, MetaTraining, Provenance, OptimizerEntry, Condition],
-    "results.npz": [Scores, Curves],
+    "results.npz": [Scores, Curves, Trials],
     "metrics.jsonl": [MetricsLine],
-    "summary.json": [Summary, Comparison, Improvement],
+    "summary.json": [Summary, Comparison, Improvement, TuningCost],
 }
 
 

@@ -142,10 +142,11 @@ def costs(experiment: Experiment, made: Measured) -> dict[str, Any]:
 
 def num_compared_runs(experiment: Experiment) -> int:
     """Runs of tuning and of the final evaluation, each as long as an inner run."""
+    budget, num_rivals = experiment.budget, len(experiment.searches)
     num_trials = sum(search.num_trials or 0 for search in experiment.searches)
-    num_rivals = len(experiment.searches)
-    num_final_runs = num_rivals * experiment.num_finalists * experiment.num_final_runs
-    return num_trials + num_final_runs + (num_rivals + 2) * experiment.num_seeds
+    num_final_runs = num_rivals * budget.num_finalists * budget.num_final_runs
+    num_tuned = num_trials * budget.num_runs + num_final_runs
+    return num_tuned + (num_rivals + 2) * experiment.num_seeds
 
 
 def in_words(record: dict[str, Any]) -> list[str]:

@@ -5,19 +5,22 @@ differences are paired, and is tested on the same images. A diverged run counts 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from noiseproof import inner_loop
 from noiseproof.evaluate.suites import TestSet
-from noiseproof.results import Curves, Kind, Scores, mean_interval
+from noiseproof.evaluate.tuning import Tuned
+from noiseproof.metatrain.sharding import Placement, as_local, over_runs, replicate
+from noiseproof.results import Curves, Kind, Scores, Trials, mean_interval
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.types import Batch, Data, Model, Params, Recipe, Task
 
@@ -38,17 +41,23 @@ class Contestant(NamedTuple):
         name: As in the records.
         kind: As in the records.
         tuned_on: The outer loss that chose its theta or its knobs, in words.
-        num_trials: Points that its search tried; 0 where there was none.
         recipe: How it trains.
         task: What it trains on: the same for all but those that augment their images.
+        tuned: What its search found; None where there was none.
+        outer_loss: On the pools and under the seeds of the searches, in nats; None if not taken.
+        values: Of its knobs, where they were chosen.
+        contains: Names of the contestants whose points its search began from.
     """
 
     name: str
     kind: Kind
     tuned_on: str
-    num_trials: int
     recipe: Recipe
     task: Task
+    tuned: Tuned | None = None
+    outer_loss: float | None = None
+    values: Mapping[str, float] = MappingProxyType({})
+    contains: tuple[str, ...] = ()
 
 
 class Grades(NamedTuple):
@@ -97,7 +106,7 @@ def judge(
     *,
     num_steps: int,
     num_classes: int,
-    in_turn: bool = False,
+    placement: Placement,
 ) -> Judged:
     """Trains a classifier under every key and tests it on every set.
 
@@ -110,19 +119,24 @@ def judge(
         keys: One for each seed.
         num_steps: Length of a run.
         num_classes: For the accuracy of chance.
-        in_turn: Whether seeds are trained one after another, see `inner_loop.faster_in_turn`.
+        placement: Where seeds are trained.
     """
 
     @jax.jit
     def train(data: Data, keys: Key[Array, " seeds"]) -> inner_loop.Run:
-        one_run = partial(inner_loop.train, task, recipe, data, num_steps)
-        return inner_loop.over_runs(one_run, in_turn=in_turn)(keys)
+        def one_run(data: Data, key: PRNGKeyArray) -> inner_loop.Run:
+            return inner_loop.train(task, recipe, data, num_steps, key)
 
+        return over_runs(one_run, len(keys), placement)(data, keys)
+
+    data = replicate(data, placement.mesh)
+    num_devices = placement.mesh.size if placement.mesh else 1
     compiled = train.lower(data, keys).compile()
     began = time.perf_counter()
     runs = jax.block_until_ready(compiled(data, keys))
     seconds = time.perf_counter() - began
-    scores = [grade(model, runs.params, test_set.batch) for test_set in test_sets]
+    params = as_local(runs.params) if placement.mesh else runs.params
+    scores = [grade(model, params, test_set.batch) for test_set in test_sets]
     accuracy, loss, calibration = (np.stack(parts, axis=1) for parts in zip(*scores, strict=True))
     diverged = np.asarray(runs.diverged)[:, None]
     stretches = np.array_split(np.asarray(runs.losses), min(CURVE_POINTS, num_steps), axis=1)
@@ -133,7 +147,7 @@ def judge(
         diverged=diverged[:, 0],
         curve=np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1),
         train_seconds=seconds / len(keys),
-        train_bytes=memory_of(compiled, len(keys)),
+        train_bytes=memory_of(compiled, -(-len(keys) // num_devices)),
     )
 
 
@@ -185,6 +199,22 @@ def scores(judged: Sequence[Judged], *, num_images: int) -> Scores:
     )
     right = np.where(diverged[:, None], 0, np.rint(accuracy * num_images)).astype(np.int64)
     return Scores(right, loss, calibration, diverged)
+
+
+def trials(contestants: Sequence[Contestant]) -> Trials:
+    """How the contestants of a record were tuned."""
+    searches = [one.tuned for one in contestants]
+
+    def rows(columns: Sequence[Sequence[float]], beyond: float) -> Float[np.ndarray, "rows most"]:
+        most = max(map(len, columns), default=0)
+        return np.array([[*column, *[beyond] * (most - len(column))] for column in columns], float)
+
+    losses, rounds, finals = (
+        [getattr(tuned, name) if tuned else [] for tuned in searches]
+        for name in ("outer_losses", "rounds", "final_losses")
+    )
+    numbers = rows(rounds, -1).astype(np.int64)
+    return Trials(rows(losses, np.nan), numbers, rows(finals, np.nan))
 
 
 def curves(judged: Sequence[Judged], *, num_steps: int) -> Curves:

@@ -1,34 +1,79 @@
-"""Tuning of rivals by random search, on the very loss that theta is meta-trained on.
+"""Tuning of rivals, on the very loss that theta is meta-trained on, all by the same draws.
 
-Trials are scored on the `outer` split over the window of one run, that of meta-training; the best
-of them are scored again over several runs on the `select` split, and the best there is the rival
-(the two-stage protocol keeps the luck of one run from choosing).
+Within one experiment all rivals are scored on the same pools of images and the same inner seeds,
+of each as many as a trial has runs, since two pools differ by more than most rivals do. Points are
+scored on the `outer` split over the window of a run, that of meta-training; the best of them, and
+the best of each rival that this one contains, are scored again on fresh pools of the `select` split
+under fresh seeds, and the best there is the rival (the two-stage protocol keeps the luck of few
+runs from choosing).
 """
 
+import math
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from noiseproof import inner_loop
+from noiseproof.corruptions.keys import name_key
+from noiseproof.evaluate.search import Trial, promising_points, random_points
 from noiseproof.inner_loop import Window, check_window
+from noiseproof.metatrain.sharding import Placement, over_runs, replicate
 from noiseproof.rivals import Rival
-from noiseproof.rivals.knobs import Values, draw, on_edge
-from noiseproof.types import Data, Layout, Task
+from noiseproof.rivals.knobs import Knobs, Values, check_knobs, on_edge, wide_enough
+from noiseproof.rivals.ranges import Points
+from noiseproof.types import Data, Layout, Recipe, Task
 
-RUNS_AT_ONCE = {"cpu": 16}
-"""Runs in one vectorized call, by platform: more gain nothing on a CPU and cost memory."""
+STACKED_AT_ONCE, IN_TURN_AT_ONCE = 16, 8
+"""Points of a round: more gain no speed on a CPU, cost memory, and are asked knowing less."""
 
-Points: TypeAlias = dict[str, Float[np.ndarray, " points"]]
-"""Values of each knob, one of each for a trial."""
+RANDOM_SHARE = 4
+"""One trial of so many is random, the first ones, but at least a round."""
 
-Scorer: TypeAlias = Callable[[Points, Data, Key[Array, " runs"]], Float[np.ndarray, " runs"]]
-"""`(points, data, keys) -> losses` of a run for every point, under the key of its place."""
+LONGEST = 1.25
+"""A search whose best point lies on an edge goes on to this multiple of its trials."""
+
+
+class TunedOn(NamedTuple):
+    """What searches of one experiment share.
+
+    Attributes:
+        task: The inner problem, whose meta-loss is the score.
+        data: The task's data with the outer split.
+        select_data: The task's data with the select split in its place.
+        layout: The roles of the classifier's tensors.
+        num_steps: Length of a run.
+        window: Which outer losses of a run count.
+        placement: Where the runs of a call are computed.
+    """
+
+    task: Task
+    data: Data
+    select_data: Data
+    layout: Layout
+    num_steps: int
+    window: Window
+    placement: Placement = Placement()
+
+
+class Budget(NamedTuple):
+    """How long a search is.
+
+    Attributes:
+        num_trials: Points that are tried.
+        num_runs: Runs of each, one on each pool under a seed of its own.
+        num_finalists: Points that are scored again, all where there are fewer.
+        num_final_runs: Runs of each finalist.
+    """
+
+    num_trials: int
+    num_runs: int = 4
+    num_finalists: int = 8
+    num_final_runs: int = 8
 
 
 class Tuned(NamedTuple):
@@ -36,118 +81,266 @@ class Tuned(NamedTuple):
 
     Attributes:
         values: The best value of each knob.
-        outer_loss: Its outer loss over one run, in nats.
-        select_loss: Its mean loss on the `select` split over the finalists' runs, in nats.
-        num_trials: Random points tried.
+        outer_loss: Its mean outer loss over the runs of a trial, in nats.
+        final_losses: Its loss on the `select` split in each of the finalists' runs, in nats.
+        points: Values of each knob of all trials, in the order asked.
+        outer_losses: Their mean outer losses; infinite where a run diverged.
+        rounds: The round in which each was asked: 0 of random ones.
         on_edge: Knobs whose best value is at the edge of their range.
     """
 
     values: dict[str, float]
     outer_loss: float
-    select_loss: float
-    num_trials: int
+    final_losses: list[float]
+    points: dict[str, list[float]]
+    outer_losses: list[float]
+    rounds: list[int]
     on_edge: list[str]
+
+    @property
+    def num_trials(self) -> int:
+        """Points tried."""
+        return len(self.outer_losses)
+
+    @property
+    def select_loss(self) -> float:
+        """Mean loss on the `select` split, in nats."""
+        return float(np.mean(self.final_losses))
+
+    def best(self, num_points: int) -> list[Trial]:
+        """The chosen point and the best of the others."""
+        order = np.argsort(self.outer_losses, kind="stable")[:num_points]
+        rest = [self.trial(int(place)) for place in order]
+        chosen = Trial(self.values, self.outer_loss)
+        return [chosen, *(trial for trial in rest if trial.values != self.values)]
+
+    def trial(self, place: int) -> Trial:
+        """A trial by its place in the order asked."""
+        values = {name: column[place] for name, column in self.points.items()}
+        return Trial(values, self.outer_losses[place])
+
+
+class Start(NamedTuple):
+    """What a search begins from, beside its random points.
+
+    Attributes:
+        known: The best points of rivals that this one contains, as its own, whose losses are known
+            since they train alike under the same draws; the first is always a finalist.
+        worth_a_trial: Points that are tried after the random ones.
+    """
+
+    known: Sequence[Sequence[Trial]] = ()
+    worth_a_trial: Sequence[Values] = ()
+
+
+NOTHING_KNOWN = Start()
+
+NUM_KNOWN = 5
+"""Points that a search takes over from each one that it contains."""
+
+
+def start_from(contains: Points, resembles: Points, found: Mapping[str, Tuned]) -> Start:
+    """What a search begins from, of those that were finished.
+
+    Args:
+        contains: How the points of other searches are points of this one, by their name.
+        resembles: Those whose chosen points are worth a trial, likewise.
+        found: What was found so far.
+    """
+    known = [
+        [Trial(translate(one.values), one.outer_loss) for one in found[name].best(NUM_KNOWN)]
+        for name, translate in contains.items()
+        if name in found
+    ]
+    return Start(
+        known, [resembles[name](found[name].values) for name in resembles if name in found]
+    )
+
+
+Scorer: TypeAlias = Callable[[Sequence[Values], Data, PRNGKeyArray], Float[np.ndarray, " points"]]
+"""`(points, data, key) -> losses` of one run for every point, all under the same key."""
 
 
 def tune(
-    task: Task,
+    problem: TunedOn,
     rival: Rival,
-    data: Data,
-    select_data: Data,
+    budget: Budget,
     key: PRNGKeyArray,
     *,
-    layout: Layout,
-    num_steps: int,
-    window: Window,
-    in_turn: bool = False,
-    num_trials: int | None = None,
-    num_finalists: int = 5,
-    num_final_runs: int = 5,
+    name: str,
+    start: Start = NOTHING_KNOWN,
 ) -> Tuned:
     """Searches the knobs of a rival.
 
     Args:
-        task: The inner problem, whose meta-loss is the score.
+        problem: What it is tuned on.
         rival: Whose knobs are searched.
-        data: The task's data with the outer split.
-        select_data: The task's data with the select split in its place.
-        key: Fixes the points and the runs.
-        layout: The roles of the classifier's tensors.
-        num_steps: Length of a run.
-        window: Which outer losses of a run count.
-        in_turn: Whether runs go one after another, see `inner_loop.faster_in_turn`.
-        num_trials: Random points; None for the rival's own number.
-        num_finalists: Points that are scored again, all where there are fewer.
-        num_final_runs: Runs of each finalist.
+        budget: How long.
+        key: Of the experiment: fixes pools and runs, the same for all rivals, and with the name
+            the points.
+        name: Of the search.
+        start: What it begins from.
 
     Raises:
-        ValueError: A count is not positive, or the window makes no sense.
+        ValueError: A count is not positive, or a range or the window makes no sense.
     """
-    num_trials = rival.num_trials if num_trials is None else num_trials
-    check_window(window, num_steps)
-    _check(num_trials, num_finalists, num_final_runs)
-    points_key, pool_key, select_key, run_key = jax.random.split(key, 4)
-    generator = np.random.default_rng(int(jax.random.bits(points_key)))
-    points = draw(rival.knobs, num_trials, generator)
-    num_finalists = min(num_finalists, num_trials)
-    num_at_once = min(
-        RUNS_AT_ONCE.get(jax.default_backend(), 64), max(num_trials, num_finalists * num_final_runs)
+    check_window(problem.window, problem.num_steps)
+    check_budget(budget)
+    check_knobs(rival.knobs)
+    at_once = points_at_once(budget.num_trials, in_turn=problem.placement.in_turn)
+    score = scorer(problem, rival.recipe, at_once)
+    draws = drawn(problem, problem.data, budget.num_runs, jax.random.fold_in(key, 0))
+    knobs, tried, rounds = all_trials(
+        rival.knobs,
+        lambda points: mean_losses(score, points, draws),
+        budget.num_trials,
+        at_once,
+        start,
+        int(jax.random.bits(jax.random.fold_in(name_key(name, key), 2))) // 2,
     )
-    score = scorer(task, rival, layout, num_steps, num_at_once, window=window, in_turn=in_turn)
-    pooled = jax.jit(task.refresh)
-
-    first_keys = jnp.repeat(jax.random.split(run_key, 1), num_trials)
-    outer = score(points, pooled(data, pool_key), first_keys)
-    finalists = np.argsort(outer)[:num_finalists]
-    runs = {name: np.repeat(value[finalists], num_final_runs) for name, value in points.items()}
-    final_keys = jax.random.split(jax.random.fold_in(run_key, 1), num_final_runs)
-    final = score(runs, pooled(select_data, select_key), jnp.tile(final_keys, num_finalists))
-    final = final.reshape(num_finalists, num_final_runs).mean(axis=1)
-
-    best = int(np.argmin(final))
-    values = {name: float(value[finalists[best]]) for name, value in points.items()}
-    edges = on_edge(rival.knobs, values)
+    finalists = chosen_finalists(tried, start, budget.num_finalists)
+    fresh = drawn(problem, problem.select_data, budget.num_final_runs, jax.random.fold_in(key, 1))
+    final = np.stack([score([one.values for one in finalists], *draw) for draw in fresh], axis=1)
+    place = int(np.argmin(final.mean(axis=1)))
+    best = finalists[place]
+    edges = on_edge(knobs, best.values)
     if edges:
         warnings.warn(f"the best {' and '.join(edges)} lies at the edge of its range", stacklevel=2)
-    return Tuned(values, float(outer[finalists[best]]), float(final[best]), num_trials, edges)
+    return Tuned(
+        values={knob: float(value) for knob, value in best.values.items()},
+        outer_loss=best.outer_loss,
+        final_losses=final[place].tolist(),
+        points={knob: [float(one.values[knob]) for one in tried] for knob in rival.knobs},
+        outer_losses=[one.outer_loss for one in tried],
+        rounds=rounds,
+        on_edge=edges,
+    )
+
+
+def all_trials(
+    knobs: Knobs,
+    losses_of: Callable[[Sequence[Values]], Sequence[float]],
+    num_trials: int,
+    at_once: int,
+    start: Start,
+    seed: int,
+) -> tuple[Knobs, list[Trial], list[int]]:
+    """Tries points round by round; ranges on whose edge the best point lies are widened.
+
+    Returns:
+        The ranges in the end, the trials in the order asked, and their rounds.
+    """
+    known = [trial for trials in start.known for trial in trials]
+    for trial in known:
+        knobs = wide_enough(knobs, trial.values)
+    tried: list[Trial] = []
+    rounds: list[int] = []
+
+    def go_on(points: Sequence[Values], number: int) -> None:
+        losses = losses_of(points)
+        tried.extend(Trial(*pair) for pair in zip(points, losses, strict=True))
+        rounds.extend([number] * len(points))
+
+    num_random = min(max(at_once, num_trials // RANDOM_SHARE), num_trials)
+    go_on(random_points(knobs, num_random, seed), 0)
+    worth = list(start.worth_a_trial)[: num_trials - num_random]
+    number = 0
+    while True:
+        best = min((*tried, *known), key=lambda trial: trial.outer_loss)
+        wider = wide_enough(knobs, best.values)
+        limit = num_trials if wider == knobs else int(LONGEST * num_trials)
+        num_points = min(at_once, max(num_trials - len(tried), limit - len(tried)))
+        if num_points <= 0:
+            return knobs, tried, rounds
+        knobs, number = wider, number + 1
+        points, worth = worth[:num_points], worth[num_points:]
+        num_asked = num_points - len(points)
+        points += promising_points(knobs, (*tried, *known), num_asked, seed + number)
+        go_on(points, number)
+
+
+def chosen_finalists(tried: Sequence[Trial], start: Start, num_finalists: int) -> list[Trial]:
+    """The chosen points of what is contained, and the best of all that is known."""
+    winners = [trials[0] for trials in start.known if trials]
+    known = [trial for trials in start.known for trial in trials[1:]]
+    others = sorted((*tried, *known), key=lambda trial: trial.outer_loss)[:num_finalists]
+    return winners + [trial for trial in others if trial not in winners]
+
+
+def drawn(
+    problem: TunedOn, data: Data, num_runs: int, key: PRNGKeyArray
+) -> list[tuple[Data, PRNGKeyArray]]:
+    """For each run of a point a pool of its own and a key of its own, the same for all points."""
+    refresh = jax.jit(problem.task.refresh)
+    keys = [jax.random.split(own) for own in jax.random.split(key, num_runs)]
+    mesh = problem.placement.mesh
+    return [(replicate(refresh(data, pool_key), mesh), run_key) for pool_key, run_key in keys]
+
+
+def mean_losses(
+    score: Scorer, points: Sequence[Values], draws: Sequence[tuple[Data, PRNGKeyArray]]
+) -> list[float]:
+    """The mean loss of each point over all draws."""
+    return np.mean([score(points, *draw) for draw in draws], axis=0).tolist()
+
+
+def outer_loss(problem: TunedOn, recipe: Recipe, num_runs: int, key: PRNGKeyArray) -> float:
+    """The mean outer loss of a recipe without knobs, on the pools and seeds of the searches.
+
+    Args:
+        problem: What rivals are tuned on.
+        recipe: Such as that of a theta.
+        num_runs: Runs of a trial.
+        key: Of the experiment, as in `tune`.
+    """
+    score = scorer(problem, lambda _values, _num_steps, _layout: recipe, 1)
+    draws = drawn(problem, problem.data, num_runs, jax.random.fold_in(key, 0))
+    return mean_losses(score, [{"": 0.0}], draws)[0]
+
+
+def points_at_once(num_trials: int, *, in_turn: bool) -> int:
+    """Points of a round and of a call of the program."""
+    usual = IN_TURN_AT_ONCE if in_turn else STACKED_AT_ONCE
+    return min(usual if jax.default_backend() == "cpu" else 2 * usual, num_trials)
 
 
 def scorer(
-    task: Task,
-    rival: Rival,
-    layout: Layout,
-    num_steps: int,
-    num_at_once: int,
-    *,
-    window: Window,
-    in_turn: bool = False,
+    problem: TunedOn, recipe_of: Callable[[Values, int, Layout], Recipe], num_at_once: int
 ) -> Scorer:
-    """What scores runs, so many at once: memory does not grow with trials, and one program serves
-    all. A diverged run scores infinity.
+    """What scores points, so many at once: memory does not grow with trials, and one program serves
+    all. A diverged run scores infinity. Since all runs of a call share their key, so do they
+    their images, which are gathered once.
     """
 
-    def score(data: Data, values: Values, key: PRNGKeyArray) -> Scalar:
-        recipe = rival.recipe(values, num_steps, layout)
-        return inner_loop.score(task, recipe, data, num_steps, key, window=window)
+    def score(shared: tuple[Data, PRNGKeyArray], values: Values) -> Scalar:
+        data, key = shared
+        recipe = recipe_of(values, problem.num_steps, problem.layout)
+        return inner_loop.score(
+            problem.task, recipe, data, problem.num_steps, key, window=problem.window
+        )
 
     @jax.jit
-    def all_scores(data: Data, values: Any, keys: Key[Array, " runs"]) -> Float[Array, " runs"]:
-        return inner_loop.over_runs(partial(score, data), in_turn=in_turn)(values, keys)
+    def all_scores(data: Data, values: Any, key: PRNGKeyArray) -> Float[Array, " points"]:
+        return over_runs(score, num_at_once, problem.placement)((data, key), values)
 
-    def scores(points: Points, data: Data, keys: Key[Array, " runs"]) -> Float[np.ndarray, " runs"]:
+    def scores(
+        points: Sequence[Values], data: Data, key: PRNGKeyArray
+    ) -> Float[np.ndarray, " points"]:
         found = []
-        for start in range(0, len(keys), num_at_once):
+        for begin in range(0, len(points), num_at_once):
             # The last call is filled up from the beginning.
-            index = np.arange(start, start + num_at_once) % len(keys)
-            chosen = {name: jnp.asarray(value[index]) for name, value in points.items()}
-            found.append(np.asarray(all_scores(data, chosen, keys[index])))
-        return np.concatenate(found)[: len(keys)]
+            chosen = [points[(begin + at) % len(points)] for at in range(num_at_once)]
+            stacked = {
+                name: jnp.array([float(values[name]) for values in chosen]) for name in chosen[0]
+            }
+            found.append(np.asarray(all_scores(data, stacked, key)))
+        return np.concatenate(found)[: len(points)]
 
     return scores
 
 
-def _check(*counts: int) -> None:
-    names = ("num_trials", "num_finalists", "num_final_runs")
-    for name, count in zip(names, counts, strict=True):
-        if count < 1:
+def check_budget(budget: Budget) -> None:
+    """Raises ValueError where a count is not positive."""
+    for name, count in budget._asdict().items():
+        if count < 1 or not math.isfinite(count):
             raise ValueError(f"{name} must be positive, got {count}.")

@@ -12,6 +12,7 @@ from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import CONDITIONS, Conditions
 from noiseproof.evaluate.published import with_published
 from noiseproof.evaluate.suites import few
+from noiseproof.evaluate.tuning import Budget
 from noiseproof.experiment.augmentations import AUGMENTATIONS
 from noiseproof.experiment.choices import OUTER_CHOICES, built, kind_of
 from noiseproof.experiment.meta_problem import MetaProblem, build_meta_problem
@@ -23,8 +24,12 @@ from noiseproof.metatrain import Plan
 from noiseproof.metatrain.memory import check_fits, free_bytes, num_bytes
 from noiseproof.metatrain.outer_loop import check_plan
 from noiseproof.rivals import RIVALS
+from noiseproof.rivals.ranges import usual_num_runs, usual_num_trials
 from noiseproof.tasks.outer_losses import OUTER_LOSSES
-from noiseproof.types import Batch, Task
+from noiseproof.types import Batch, Model, Task
+
+MATCHED = " matched"
+"""Ends the label of a search as long as meta-training."""
 
 
 class Control(NamedTuple):
@@ -41,7 +46,7 @@ class Search(NamedTuple):
     Attributes:
         label: As in the records.
         rival: Key of `RIVALS`.
-        num_trials: Points that it tries; None for as many runs as meta-training took.
+        num_trials: Points that it tries; None for as many inner steps as meta-training took.
     """
 
     label: str
@@ -50,11 +55,11 @@ class Search(NamedTuple):
 
 
 class Augmented(NamedTuple):
-    """A task with augmented training images, and the rival that is tuned on it."""
+    """A task with augmented training images, and the rivals that are tuned on it."""
 
     name: str
     task: Task
-    search: Search
+    searches: tuple[Search, ...]
 
 
 class Experiment(NamedTuple):
@@ -66,8 +71,7 @@ class Experiment(NamedTuple):
         plan: How long meta-training goes, and how fast.
         controls: Meta-training on other outer losses.
         searches: Of rivals.
-        num_finalists: Best points of a search that are scored again.
-        num_final_runs: Runs of each.
+        budget: Of each search, save for its own number of trials.
         augmented: Tasks that are compared apart.
         conditions: What classifiers are tested on.
         split: The images of the evaluation, before any corruption.
@@ -80,8 +84,7 @@ class Experiment(NamedTuple):
     plan: Plan
     controls: tuple[Control, ...]
     searches: tuple[Search, ...]
-    num_finalists: int
-    num_final_runs: int
+    budget: Budget
     augmented: tuple[Augmented, ...]
     conditions: Conditions
     split: Batch
@@ -103,9 +106,10 @@ def build_experiment(
         ValueError: Whatever is wrong in the settings or with the data, in one line.
     """
     tuning = settings.tuning
-    searches = build_searches(tuning)
+    check_names("tuning.rivals", tuning.rivals, RIVALS)
+    check_names("tuning.matched_rivals", tuning.matched_rivals, RIVALS)
     check_names("tuning.augmentations", tuning.augmentations, AUGMENTATIONS)
-    check_names("tuning.augmented_rival", (tuning.augmented_rival,), RIVALS)
+    check_names("tuning.augmented_rivals", tuning.augmented_rivals, RIVALS)
     check_names("controls", settings.controls, OUTER_CHOICES)
     problem = build_problem(settings, data_dir)
     plan = Plan(**msgspec.structs.asdict(settings.meta))
@@ -116,9 +120,8 @@ def build_experiment(
         meta=build_meta_problem(settings, problem, data_dir),
         plan=plan,
         controls=tuple(build_control(settings, kind, data_dir) for kind in settings.controls),
-        searches=searches,
-        num_finalists=tuning.num_finalists,
-        num_final_runs=tuning.num_final_runs,
+        searches=build_searches(tuning, problem.model),
+        budget=build_budget(tuning, problem.model),
         augmented=tuple(build_augmented(settings, problem, name) for name in tuning.augmentations),
         conditions=build_conditions(settings, problem, corrupted),
         split=tested_split(settings, problem.dataset),
@@ -164,18 +167,28 @@ def check_names(place: str, names: Sequence[str], known: Mapping[str, Any]) -> N
         raise ValueError(f"{place} must name each at most once, got {short(names)}.")
 
 
-def build_searches(tuning: Tuning) -> tuple[Search, ...]:
+def build_searches(tuning: Tuning, model: Model) -> tuple[Search, ...]:
     """The searches of the rivals, those as long as meta-training last."""
-    check_names("tuning.rivals", tuning.rivals, RIVALS)
-    check_names("tuning.matched_rivals", tuning.matched_rivals, RIVALS)
-    own = (Search(name, name, num_trials(tuning, name)) for name in tuning.rivals)
-    matched = (Search(f"{name} matched", name, None) for name in tuning.matched_rivals)
+    own = (Search(name, name, num_trials(tuning, name, model)) for name in tuning.rivals)
+    matched = (Search(f"{name}{MATCHED}", name, None) for name in tuning.matched_rivals)
     return (*own, *matched)
 
 
-def num_trials(tuning: Tuning, rival: str) -> int:
-    """The points of a rival's search: those of the settings, or its own number."""
-    return tuning.num_trials or RIVALS[rival].num_trials
+def num_trials(tuning: Tuning, rival: str, model: Model) -> int:
+    """The points of a rival's search: those of the settings, or the usual number."""
+    return tuning.num_trials or usual_num_trials(RIVALS[rival], has_filters=has_filters(model))
+
+
+def build_budget(tuning: Tuning, model: Model) -> Budget:
+    """How long a search is, save for its number of trials."""
+    num_runs = tuning.num_runs or usual_num_runs(has_filters=has_filters(model))
+    return Budget(1, num_runs, tuning.num_finalists, tuning.num_final_runs)
+
+
+def has_filters(model: Model) -> bool:
+    """Whether a classifier is a convolutional network."""
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    return any(leaf.ndim == 4 for leaf in jax.tree.leaves(params))
 
 
 def build_control(settings: Settings, kind: str, data_dir: Path | None) -> Control:
@@ -188,14 +201,15 @@ def build_control(settings: Settings, kind: str, data_dir: Path | None) -> Contr
 
 
 def build_augmented(settings: Settings, problem: Problem, name: str) -> Augmented:
-    """The problem with augmented training images, for the learned optimizer and a rival."""
-    rival = settings.tuning.augmented_rival
+    """The problem with augmented training images, for the learned optimizer and rivals."""
+    tuning, model = settings.tuning, problem.model
     augmentation = AUGMENTATIONS[name](problem.outer_loss)
-    task = build_task(
-        settings.inner, settings.pool, problem.model, problem.outer_loss, augmentation
+    task = build_task(settings.inner, settings.pool, model, problem.outer_loss, augmentation)
+    searches = (
+        Search(f"{rival} with {name}", rival, num_trials(tuning, rival, model))
+        for rival in tuning.augmented_rivals
     )
-    search = Search(f"{rival} with {name}", rival, num_trials(settings.tuning, rival))
-    return Augmented(name, task, search)
+    return Augmented(name, task, tuple(searches))
 
 
 def build_conditions(

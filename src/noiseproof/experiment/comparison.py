@@ -1,5 +1,6 @@
 """The comparison: tune the rivals, train classifiers with every optimizer, test, write, report."""
 
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 import jax
 from jaxtyping import Array, Key
 
-from noiseproof.evaluate.protocol import Contestant, Judged, curves, judge, scores
+from noiseproof.evaluate.protocol import Contestant, Judged, curves, judge, scores, trials
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.contestants import MetaTrained, contestants
 from noiseproof.experiment.progress import Progress
+from noiseproof.metatrain.sharding import spread
+from noiseproof.report.finding import tuning_text
 from noiseproof.report.page import write_report
 from noiseproof.report.tables import accuracy_text
 from noiseproof.results import (
@@ -23,6 +26,7 @@ from noiseproof.results import (
     Run,
     Summary,
     collect_provenance,
+    nested_violations,
     read_summary,
     write_record,
 )
@@ -47,8 +51,8 @@ def run_comparison(
         name: Of the preset, for the records.
         seed: Of meta-training, tuning and the inner runs.
     """
-    tune_key, judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
-    everyone = contestants(experiment, learned, folder, progress, tune_key)
+    judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))[1]
+    everyone = contestants(experiment, learned, folder, progress, seed)
     sets = experiment.conditions.test_sets(experiment.split)
     keys = jax.random.split(judge_key, experiment.num_seeds)
     judged = []
@@ -72,11 +76,20 @@ def run_comparison(
         optimizers=[entry(*pair) for pair in zip(everyone, judged, strict=True)],
         conditions=[condition(test_set) for test_set in sets],
     )
-    record = Record(run, scores(judged, num_images=num_images), curves(judged, num_steps=num_steps))
+    record = Record(
+        run,
+        scores(judged, num_images=num_images),
+        curves(judged, num_steps=num_steps),
+        trials(everyone),
+    )
     write_record(folder, record)
     write_report(folder)
     progress.say(accuracy_text(record))
-    return read_summary(folder / "summary.json")
+    summary = read_summary(folder / "summary.json")
+    for line in (tuning_text(run, summary), *nested_violations(record)):
+        if line:
+            progress.say(line)
+    return summary
 
 
 def judged_on(
@@ -96,7 +109,7 @@ def judged_on(
         keys,
         num_steps=problem.objective.num_steps,
         num_classes=problem.dataset.num_classes,
-        in_turn=problem.objective.placement.in_turn,
+        placement=spread(problem.objective.placement, len(keys)),
     )
 
 
@@ -106,10 +119,18 @@ def entry(contestant: Contestant, judged: Judged) -> OptimizerEntry:
         name=contestant.name,
         kind=contestant.kind,
         tuned_on=contestant.tuned_on,
-        trials=contestant.num_trials,
+        trials=contestant.tuned.num_trials if contestant.tuned else 0,
+        outer_loss=finite(contestant.outer_loss),
+        settings={knob: float(value) for knob, value in contestant.values.items()},
+        contains=list(contestant.contains),
         train_seconds=judged.train_seconds,
         train_bytes=judged.train_bytes,
     )
+
+
+def finite(loss: float | None) -> float | None:
+    """A loss of the records; None where it is not finite."""
+    return loss if loss is not None and math.isfinite(loss) else None
 
 
 def condition(test_set: TestSet) -> Condition:

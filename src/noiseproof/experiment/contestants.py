@@ -4,25 +4,31 @@ Tuning is by far the longest part after meta-training: what was found is kept in
 that a run that is resumed does not search again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
 from jaxtyping import PRNGKeyArray
 
 from noiseproof.evaluate.protocol import Contestant
-from noiseproof.evaluate.tuning import tune
-from noiseproof.experiment.build import Experiment, Search
+from noiseproof.evaluate.tuning import Tuned, TunedOn, outer_loss, start_from, tune
+from noiseproof.experiment.build import MATCHED, Experiment, Search
 from noiseproof.experiment.progress import Progress
-from noiseproof.experiment.tuned import recall, remember
+from noiseproof.experiment.tuned import recall, remember, search_seed
 from noiseproof.metatrain import recipe_of
+from noiseproof.metatrain.sharding import spread
 from noiseproof.results import Kind, MetaTraining
 from noiseproof.rivals import RIVALS
+from noiseproof.rivals.ranges import Points
 from noiseproof.types import Task, Theta
 
-FIRST_AUGMENTED = 1000
-"""Rivals have the folds of the key below it, augmented ones those from it on."""
+NUM_SPREAD = 8
+"""Points of a call at least, of which each device takes as many."""
+
+SEARCHES = 2
+"""The fold of a seed that is for searches."""
 
 
 class MetaTrained(NamedTuple):
@@ -35,6 +41,7 @@ class MetaTrained(NamedTuple):
         initial_theta: The same before meta-training.
         cost: What meta-training cost.
         controls: The same rule meta-trained on something else: `(kind, words, theta)`.
+        rivals: Settings of rivals that were tuned on what theta was meta-trained on, by name.
     """
 
     rule: str
@@ -43,6 +50,7 @@ class MetaTrained(NamedTuple):
     initial_theta: Theta
     cost: MetaTraining
     controls: tuple[tuple[str, str, Theta], ...] = ()
+    rivals: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 
 def contestants(
@@ -50,7 +58,7 @@ def contestants(
     learned: MetaTrained,
     folder: Path,
     progress: Progress,
-    key: PRNGKeyArray,
+    seed: int,
 ) -> list[Contestant]:
     """All that take part, the learned optimizer first.
 
@@ -59,21 +67,32 @@ def contestants(
         learned: The learned optimizer and its controls.
         folder: Where the outcome of each search is kept, and looked for.
         progress: What is told of searches.
-        key: Fixes the searches.
+        seed: Fixes the searches.
     """
+    seed = search_seed(folder, seed)
     return [
-        *learned_contestants(experiment, learned),
-        *rival_contestants(experiment, learned, folder, progress, key),
-        *augmented_contestants(experiment, learned, folder, progress, key),
+        *learned_contestants(experiment, learned, seed),
+        *rival_contestants(experiment, learned, folder, progress, seed),
+        *transferred_contestants(experiment, learned),
+        *augmented_contestants(experiment, learned, folder, progress, seed),
     ]
 
 
-def learned_contestants(experiment: Experiment, learned: MetaTrained) -> list[Contestant]:
-    """The learned optimizer, itself before meta-training, and its controls."""
+def learned_contestants(
+    experiment: Experiment, learned: MetaTrained, seed: int
+) -> list[Contestant]:
+    """The learned optimizer, itself before meta-training, and its controls.
+
+    The outer loss of the first is taken where rivals' trials take it.
+    """
     objective = experiment.problem.objective
 
     def trained(label: str, kind: Kind, words: str, theta: Theta) -> Contestant:
-        return Contestant(label, kind, words, 0, recipe_of(objective, theta), objective.task)
+        recipe, task, loss = recipe_of(objective, theta), objective.task, None
+        if kind == "learned":
+            num_runs = experiment.budget.num_runs
+            loss = outer_loss(tuned_on(experiment, task), recipe, num_runs, search_key(seed))
+        return Contestant(label, kind, words, recipe, task, outer_loss=loss)
 
     return [
         trained(learned.rule, "learned", learned.words, learned.theta),
@@ -90,17 +109,30 @@ def rival_contestants(
     learned: MetaTrained,
     folder: Path,
     progress: Progress,
-    key: PRNGKeyArray,
-) -> Iterator[Contestant]:
+    seed: int,
+) -> list[Contestant]:
     """The hand-designed rivals, tuned on the outer loss."""
-    objective = experiment.problem.objective
-    num_matched = max(learned.cost.inner_steps // objective.num_steps, 1)
-    for index, search in enumerate(experiment.searches):
-        search = search._replace(num_trials=search.num_trials or num_matched)
-        own_key = jax.random.fold_in(key, index)
-        yield tuned_contestant(
-            experiment, search, "hand", objective.task, folder, progress, own_key
-        )
+    objective, budget = experiment.problem.objective, experiment.budget
+    num_steps_a_trial = objective.num_steps * budget.num_runs
+    num_matched = max(learned.cost.inner_steps // num_steps_a_trial, 1)
+    searches = [
+        search._replace(num_trials=search.num_trials or num_matched)
+        for search in experiment.searches
+    ]
+    return tuned_contestants(experiment, searches, "hand", objective.task, folder, progress, seed)
+
+
+def transferred_contestants(experiment: Experiment, learned: MetaTrained) -> list[Contestant]:
+    """Rivals as they were tuned where theta was meta-trained, beside the same tuned here."""
+    objective, words = experiment.problem.objective, f"{learned.words}, elsewhere"
+
+    def transferred(name: str, values: Mapping[str, float]) -> Contestant:
+        recipe = RIVALS[name].recipe(values, objective.num_steps, objective.layout)
+        label = f"{name} transferred"
+        return Contestant(label, "transferred", words, recipe, objective.task, values=values)
+
+    wanted = [search.label for search in experiment.searches if search.label in learned.rivals]
+    return [transferred(name, learned.rivals[name]) for name in wanted]
 
 
 def augmented_contestants(
@@ -108,50 +140,91 @@ def augmented_contestants(
     learned: MetaTrained,
     folder: Path,
     progress: Progress,
-    key: PRNGKeyArray,
+    seed: int,
 ) -> Iterator[Contestant]:
-    """With each augmentation the learned optimizer, as it is, and a rival that is tuned with it."""
+    """With each augmentation the learned optimizer, as it is, and rivals that are tuned with it."""
     recipe = recipe_of(experiment.problem.objective, learned.theta)
-    for index, augmented in enumerate(experiment.augmented):
-        label = f"{learned.rule} with {augmented.name}"
-        yield Contestant(label, "augmented", learned.words, 0, recipe, augmented.task)
-        own_key = jax.random.fold_in(key, FIRST_AUGMENTED + index)
-        search, task = augmented.search, augmented.task
-        yield tuned_contestant(experiment, search, "augmented", task, folder, progress, own_key)
+    for augmented in experiment.augmented:
+        label, task = f"{learned.rule} with {augmented.name}", augmented.task
+        yield Contestant(label, "augmented", learned.words, recipe, task)
+        yield from tuned_contestants(
+            experiment, augmented.searches, "augmented", task, folder, progress, seed
+        )
 
 
-def tuned_contestant(
+def tuned_contestants(
     experiment: Experiment,
-    search: Search,
+    searches: Sequence[Search],
     kind: Kind,
     task: Task,
     folder: Path,
     progress: Progress,
-    key: PRNGKeyArray,
-) -> Contestant:
-    """A rival at the best knobs of its search, which the folder may know already."""
-    problem, rival = experiment.problem, RIVALS[search.rival]
-    objective = problem.objective
-    tuned = recall(folder, search)
-    if tuned is None:
-        progress.say(f"tuning {search.label}, {search.num_trials} trials")
-        tuned = tune(
+    seed: int,
+) -> list[Contestant]:
+    """Rivals at the best knobs of their searches, which the folder may know already.
+
+    What others contain is searched first, so that they can begin from it.
+    """
+    problem, order, key = tuned_on(experiment, task), list(RIVALS), search_key(seed)
+    found: dict[str, Tuned] = {}
+    for search in sorted(searches, key=lambda search: order.index(search.rival)):
+        tuned = recall(folder, search)
+        if tuned is None:
+            progress.say(f"tuning {search.label}, {search.num_trials} trials")
+            budget = experiment.budget._replace(num_trials=search.num_trials or 1)
+            rival = RIVALS[search.rival]
+            start = start_from(contained(search), of_its_kind(search, rival.resembles), found)
+            tuned = tune(problem, rival, budget, key, name=search.label, start=start)
+            remember(folder, search.label, tuned, seed)
+        found[search.label] = tuned
+        values = "  ".join(f"{knob} {value:.3g}" for knob, value in tuned.values.items())
+        progress.say(f"{search.label}: {values}  select loss {tuned.select_loss:.4f}")
+    return [
+        Contestant(
+            search.label,
+            kind,
+            experiment.problem.outer_loss.words,
+            RIVALS[search.rival].recipe(
+                found[search.label].values, problem.num_steps, problem.layout
+            ),
             task,
-            rival,
-            problem.data,
-            problem.select_data,
-            key,
-            layout=objective.layout,
-            num_steps=objective.num_steps,
-            window=objective.window,
-            in_turn=objective.placement.in_turn,
-            num_trials=search.num_trials,
-            num_finalists=experiment.num_finalists,
-            num_final_runs=experiment.num_final_runs,
+            found[search.label],
+            found[search.label].outer_loss,
+            found[search.label].values,
+            tuple(label for label in contained(search) if label in found),
         )
-        remember(folder, search.label, tuned)
-    values = "  ".join(f"{knob} {value:.3g}" for knob, value in tuned.values.items())
-    progress.say(f"{search.label}: {values}  select loss {tuned.select_loss:.4f}")
-    recipe = rival.recipe(tuned.values, objective.num_steps, objective.layout)
-    words = problem.outer_loss.words
-    return Contestant(search.label, kind, words, tuned.num_trials, recipe, task)
+        for search in searches
+    ]
+
+
+def search_key(seed: int) -> PRNGKeyArray:
+    """The key of all searches of an experiment."""
+    return jax.random.fold_in(jax.random.key(seed), SEARCHES)
+
+
+def tuned_on(experiment: Experiment, task: Task) -> TunedOn:
+    """What all searches on a task share."""
+    problem = experiment.problem
+    objective = problem.objective
+    return TunedOn(
+        task,
+        problem.data,
+        problem.select_data,
+        objective.layout,
+        objective.num_steps,
+        objective.window,
+        spread(objective.placement, NUM_SPREAD),
+    )
+
+
+def contained(search: Search) -> Points:
+    """The searches whose points are points of this one, too, by label."""
+    if search.label == f"{search.rival}{MATCHED}":
+        return {search.rival: dict}
+    return of_its_kind(search, RIVALS[search.rival].contains)
+
+
+def of_its_kind(search: Search, points: Points) -> Points:
+    """Points by the labels of the searches that were made as this one was."""
+    suffix = search.label.removeprefix(search.rival)
+    return {f"{name}{suffix}": translate for name, translate in points.items()}

@@ -22,4 +22,7 @@ def settings_of(loaded: Loaded, name: str) -> Settings:
         values, missing = {}, {"provenance"}
     if missing:
         raise ValueError(f"The card of {name} does not say how it was meta-trained.")
+    if "augmented_rival" in values.get("tuning", {}):
+        # Of an older court, with fewer rivals; what it meta-trained on does not change.
+        del values["tuning"]
     return with_settings(values, [], f"The card of {name}")

@@ -12,9 +12,10 @@ from jaxtyping import PRNGKeyArray
 from noiseproof.corruptions.keys import name_key
 from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import named
-from noiseproof.evaluate.protocol import Contestant, curves, judge, scores
+from noiseproof.evaluate.protocol import Contestant, curves, judge, scores, trials
 from noiseproof.evaluate.suites import TEST_SEED, TestSet, corrupted, few
-from noiseproof.evaluate.tuning import tune
+from noiseproof.evaluate.tuning import Budget, Tuned, TunedOn, outer_loss, start_from, tune
+from noiseproof.experiment.build import has_filters
 from noiseproof.experiment.comparison import condition, device_words, entry, provenance
 from noiseproof.experiment.problem import on_device
 from noiseproof.files import write_whole
@@ -31,6 +32,7 @@ from noiseproof.report.page import render
 from noiseproof.report.tables import accuracy_text
 from noiseproof.results import MetaTraining, MetricsLine, Record, Run, summarize
 from noiseproof.rivals import Rival
+from noiseproof.rivals.ranges import usual_num_runs, usual_num_trials
 from noiseproof.tasks.image_classification import Classification, TaskData
 from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import ImageTransform, LearnedOptimizer, Recipe, Task, Theta
@@ -213,12 +215,14 @@ def compare(
     and under named corruptions at five severities.
 
     Args:
-        contestants: By name; the first must be meta-trained, all others may be rivals, too.
+        contestants: By name; the first must be meta-trained, all others may be rivals, too. The
+            search of a rival begins from those before it, under their own names, that it contains.
         task: What is trained on.
         data: The data set.
         key: Fixes the searches and the runs.
         num_seeds: Classifiers of each, at least 2.
-        num_trials: Points of a search; None for each rival's own number.
+        num_trials: Points of a search; None for 128, twice as many for rivals with more than five
+            knobs, half as many for classifiers with filters.
         num_images: Test images, drawn once and the same for all; 0 for all.
         corruptions: Named corruptions; empty for all that fit the images.
         own: One's own by name, which were not meta-trained on: `(image, key) -> image`.
@@ -235,38 +239,37 @@ def compare(
     tune_key, judge_key = jax.random.split(key)
     inner, select = task_data(data)
     sets = test_sets(about.outer_loss, data, num_images, corruptions, own or {})
-    in_turn = objective.placement.in_turn
+    layout, num_steps, placement = objective.layout, objective.num_steps, objective.placement
+    problem = TunedOn(task, inner, select, layout, num_steps, objective.window, placement)
 
-    def contestant(name: str, part: Learned | Rival, key: PRNGKeyArray) -> Contestant:
+    filters = has_filters(about.model)
+    num_runs = usual_num_runs(has_filters=filters)
+    found: dict[str, Tuned] = {}
+
+    def contestant(name: str, part: Learned | Rival) -> Contestant:
         words = about.outer_loss.words
         if isinstance(part, Learned):
-            return Contestant(
-                name, "learned" if part is first else "control", words, 0, part.recipe(), task
-            )
-        tuned = tune(
-            task,
-            part,
-            inner,
-            select,
-            key,
-            layout=objective.layout,
-            num_steps=objective.num_steps,
-            window=objective.window,
-            in_turn=in_turn,
-            num_trials=num_trials,
+            kind = "learned" if part is first else "control"
+            recipe = part.recipe()
+            loss = outer_loss(problem, recipe, num_runs, tune_key)
+            return Contestant(name, kind, words, recipe, task, outer_loss=loss)
+        usual = usual_num_trials(part, has_filters=filters)
+        budget = Budget(usual if num_trials is None else num_trials, num_runs)
+        start = start_from(part.contains, part.resembles, found)
+        tuned = found[name] = tune(problem, part, budget, tune_key, name=name, start=start)
+        recipe = part.recipe(tuned.values, num_steps, layout)
+        return Contestant(
+            *(name, "hand", words, recipe, task),
+            *(tuned, tuned.outer_loss, tuned.values),
+            contains=tuple(other for other in part.contains if other in found),
         )
-        recipe = part.recipe(tuned.values, objective.num_steps, objective.layout)
-        return Contestant(name, "hand", words, tuned.num_trials, recipe, task)
 
-    everyone = [
-        contestant(name, part, jax.random.fold_in(tune_key, index))
-        for index, (name, part) in enumerate(contestants.items())
-    ]
+    everyone = [contestant(*item) for item in contestants.items()]
     keys = jax.random.split(judge_key, num_seeds)
     options: dict[str, Any] = {
         "num_steps": objective.num_steps,
         "num_classes": data.num_classes,
-        "in_turn": in_turn,
+        "placement": placement,
     }
     judged = [
         judge(task, about.model, one.recipe, inner, sets, keys, **options) for one in everyone
@@ -292,5 +295,6 @@ def compare(
             run,
             scores(judged, num_images=num_tested),
             curves(judged, num_steps=objective.num_steps),
+            trials(everyone),
         )
     )

@@ -9,13 +9,14 @@ import msgspec
 
 from noiseproof.checkpoint import save_theta
 from noiseproof.data import image_shape
+from noiseproof.evaluate.search import estimators
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import device_words, provenance, run_comparison
 from noiseproof.experiment.contestants import MetaTrained
 from noiseproof.experiment.folder import claim
 from noiseproof.experiment.meta_problem import MetaProblem
 from noiseproof.experiment.progress import SILENT, Progress
-from noiseproof.experiment.tuned import found_by, take_over
+from noiseproof.experiment.tuned import chosen_in, found_by, take_over
 from noiseproof.metatrain.memory import check_runs_fit
 from noiseproof.metatrain.outer_loop import OuterState, meta_train
 from noiseproof.metatrain.processes import first_alone, is_first_process, leave
@@ -61,6 +62,8 @@ def run_experiment(
         KeyboardInterrupt: `progress.should_stop` said so; a checkpoint is written.
     """
     meta = experiment.meta
+    if tuned is None:
+        estimators()  # before hours of meta-training, not after
     check_runs_fit(meta.objective, meta.estimator, meta.data)
     found = found_by(tuned, experiment.record, experiment.searches) if tuned else None
 
@@ -86,6 +89,7 @@ def run_experiment(
     if not is_first_process():
         return None
     summary = run_comparison(experiment, learned, folder, progress, name=name, seed=seed)
+    learned = learned._replace(rivals=chosen_in(folder))
     save(folder, experiment, learned, summary.held_out_improved, name=name, seed=seed)
     progress.say(f"records and report in {folder}")
     return summary
@@ -178,6 +182,7 @@ def card(
         "results": {
             rival: msgspec.to_builtins(improvement) for rival, improvement in improved.items()
         },
+        "rivals": {rival: dict(values) for rival, values in learned.rivals.items()},
         "meta_training": msgspec.to_builtins(learned.cost),
         "license": "Apache-2.0",
         "limits": LIMITS,

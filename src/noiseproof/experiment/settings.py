@@ -117,33 +117,43 @@ class Tuning(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         rivals: Keys of `RIVALS`.
         matched_rivals: Those searched once more, over as many inner steps as meta-training took.
-        num_trials: Points of a search; 0 for each rival's own number.
+        num_trials: Points of a search; None for 128, twice as many for rivals with more than five
+            knobs, half as many for classifiers with filters.
+        num_runs: Runs of each, one on each of as many pools, the same for all rivals; None for 4,
+            half as many for classifiers with filters.
         num_finalists: Best points that are scored again.
         num_final_runs: Runs of each.
         augmentations: What training images are put through beside, compared apart.
-        augmented_rival: The rival that is tuned with each, beside the learned optimizer.
+        augmented_rivals: The rivals that are tuned with each, beside the learned optimizer.
     """
 
     rivals: Annotated[tuple[str, ...], Meta(min_length=1)] = (
         "adam",
         "adamw",
         "muon",
+        "decayed_muon",
         "sgd",
+        "frequency",
         "ema",
         "sam",
         "asam",
+        "layer_sam",
+        "layer_asam",
         "damp",
         "label_smoothing",
         "dropout",
+        "muon_ema",
+        "muon_damp",
         "decayed_adam",
         "autoft",
     )
     matched_rivals: tuple[str, ...] = ()
-    num_trials: CountOrNone = 0
-    num_finalists: Count = 5
-    num_final_runs: Count = 5
+    num_trials: Count | None = None
+    num_runs: Count | None = None
+    num_finalists: Count = 8
+    num_final_runs: Count = 8
     augmentations: tuple[str, ...] = ()
-    augmented_rival: str = "adamw"
+    augmented_rivals: tuple[str, ...] = ("adamw", "muon", "decayed_muon")
 
 
 class Evaluation(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,11 +17,20 @@ from noiseproof.files import read_whole, write_whole
 from noiseproof.messages import short
 from noiseproof.rivals import RIVALS
 
+LINES = ("final_losses", "outer_losses", "rounds")
+"""What of a search is a line of numbers."""
+
 TUNED_FILE = "tuned.json"
 """What the searches found, in the folder of a run."""
 
-SEARCHED_ON = ("data", "model", "inner", "outer", "pool", "window")
-"""Sections of the settings that the outcome of a search depends on."""
+PROBLEM = ("data", "model", "inner", "outer", "pool", "window")
+"""Sections of the settings that say what a rival is tuned on."""
+
+SEARCHED_ON = (*PROBLEM, "tuning")
+"""Those that the outcome of a search depends on."""
+
+COUNTED = ("num_runs", "num_final_runs")
+"""What of `tuning` says how a point is scored."""
 
 
 def recall(folder: Path, search: Search) -> Tuned | None:
@@ -35,16 +44,49 @@ def recall(folder: Path, search: Search) -> Tuned | None:
     return tuned_of(found[search.label], search, path) if search.label in found else None
 
 
-def remember(folder: Path, label: str, tuned: Tuned) -> None:
-    """Keeps what a search found in the folder."""
+def remember(folder: Path, label: str, tuned: Tuned, seed: int) -> None:
+    """Keeps what a search under a seed found in the folder."""
     path = folder / TUNED_FILE
     known = searches_of(path) if path.is_file() else {}
+    write_whole(path, seal({"seed": seed, "searches": {**known, label: as_json(tuned)}}))
+
+
+def search_seed(folder: Path, seed: int) -> int:
+    """The seed of the searches in a folder, which may be another run's; its own where none is."""
+    path = folder / TUNED_FILE
+    return int(unseal(path).get("seed", seed)) if path.is_file() else seed
+
+
+def as_json(tuned: Tuned) -> dict[str, Any]:
+    """What a search found, its trials as lines of numbers."""
+    points = {name: in_line(column) for name, column in tuned.points.items()}
+    lines = {name: in_line(getattr(tuned, name)) for name in LINES}
     # JSON has no infinity, which is the loss where every run diverged.
-    values = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in tuned._asdict().items()
+    outer_loss = tuned.outer_loss if math.isfinite(tuned.outer_loss) else None
+    return {**tuned._asdict(), **lines, "points": points, "outer_loss": outer_loss}
+
+
+def in_line(numbers: Sequence[float]) -> str:
+    """Numbers as text, which takes a fraction of a list's and knows infinity."""
+    return " ".join(f"{number:.9g}" for number in numbers)
+
+
+def from_json(values: Any) -> Tuned:
+    """What `as_json` made; ValueError, TypeError, KeyError or AttributeError where it did not."""
+    lines = {name: [float(word) for word in values[name].split()] for name in LINES}
+    points = {
+        name: [float(word) for word in column.split()] for name, column in values["points"].items()
     }
-    write_whole(path, seal({"searches": {**known, label: values}}))
+    outer_loss = math.inf if values["outer_loss"] is None else float(values["outer_loss"])
+    tuned = Tuned(**{**values, **lines, "points": points, "outer_loss": outer_loss})
+    num_trials = tuned.num_trials
+    if not num_trials or any(len(one) != num_trials for one in (*points.values(), tuned.rounds)):
+        raise ValueError("columns of trials must be of one length.")
+    return tuned._replace(
+        rounds=[int(number) for number in tuned.rounds],
+        on_edge=list(tuned.on_edge),
+        values={name: float(value) for name, value in tuned.values.items()},
+    )
 
 
 def searches_of(path: Path) -> dict[str, Any]:
@@ -66,21 +108,11 @@ def tuned_of(values: Any, search: Search, path: Path) -> Tuned:
         ValueError: Something is missing, or the knobs are not the rival's.
     """
     try:
-        losses = {
-            name: math.inf if values[name] is None else float(values[name])
-            for name in ("outer_loss", "select_loss")
-        }
-        tuned = Tuned(**{**values, **losses})
-        knobs = {name: float(value) for name, value in tuned.values.items()}
-        known = tuned._replace(num_trials=int(tuned.num_trials), on_edge=list(tuned.on_edge))
-    except (TypeError, ValueError, AttributeError, KeyError, OverflowError):
+        tuned = from_json(values)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         raise ValueError(f"{path} does not say what the search of {search.label} found.") from None
-    wanted = RIVALS[search.rival].knobs
-    if set(knobs) != set(wanted) or not all(map(math.isfinite, knobs.values())):
-        raise ValueError(
-            f"{path} must give {search.label} numbers for {', '.join(wanted)}, got {short(knobs)}."
-        )
-    return known._replace(values=knobs)
+    check_values(search.rival, tuned.values, str(path))
+    return tuned
 
 
 def found_by(source: Path, record: Mapping[str, Any], searches: Sequence[Search]) -> dict[str, Any]:
@@ -94,14 +126,53 @@ def found_by(source: Path, record: Mapping[str, Any], searches: Sequence[Search]
     Raises:
         ValueError: The folder is not that of a run that searched, or its problem is another.
     """
+    check_same_problem(source, record, SEARCHED_ON)
+    found = unseal(source / TUNED_FILE)
+    if not isinstance(found.get("seed"), int):
+        raise ValueError(f"{source / TUNED_FILE} is of an older version: tune the rivals anew.")
+    for search in searches:
+        recall(source, search)
+    return found
+
+
+def chosen_in(folder: Path) -> dict[str, dict[str, float]]:
+    """What the searches in a folder chose, by rival.
+
+    Raises:
+        ValueError: The file is damaged or missing, or knobs are not the rival's.
+    """
+    found = searches_of(folder / TUNED_FILE)
+    searches = [Search(name, name, None) for name in RIVALS if name in found]
+    chosen = [(search.rival, recall(folder, search)) for search in searches]
+    return {name: tuned.values for name, tuned in chosen if tuned is not None}
+
+
+def check_values(rival: str, values: Any, place: str) -> None:
+    """Raises ValueError where values are not numbers for the knobs of a rival."""
+    wanted = RIVALS[rival].knobs if rival in RIVALS else None
+    if wanted is None:
+        raise ValueError(f"{place}: rivals must be among {', '.join(RIVALS)}, got {short(rival)}.")
+    is_known = isinstance(values, Mapping) and set(values) == set(wanted)
+    if not is_known or not all(
+        isinstance(one, int | float) and math.isfinite(one) for one in values.values()
+    ):
+        raise ValueError(
+            f"{place} must give {rival} numbers for {', '.join(wanted)}, got {short(values)}."
+        )
+
+
+def check_same_problem(source: Path, record: Mapping[str, Any], sections: Sequence[str]) -> None:
+    """Raises ValueError where a folder is no run's, or its sections of the settings are others."""
     try:
         searched_on = dict(json.loads(read_whole(source / CONFIG_FILE)))
     except (OSError, ValueError, TypeError, RecursionError):
         raise ValueError(
             f"{source} must be the folder of a run, with {CONFIG_FILE} and {TUNED_FILE}."
         ) from None
-    for section in SEARCHED_ON:
-        before, now = dict(searched_on.get(section) or {}), record[section]
+    for section in sections:
+        before, now = dict(searched_on.get(section) or {}), dict(record[section])
+        if section == "tuning":
+            before, now = ({name: one.get(name) for name in COUNTED} for one in (before, now))
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         if changed:
             then, here = (
@@ -112,10 +183,6 @@ def found_by(source: Path, record: Mapping[str, Any], searches: Sequence[Search]
                 f"The rivals in {source} were tuned with {short(then)}, not {short(here)}: tune "
                 "them anew."
             )
-    found = unseal(source / TUNED_FILE)
-    for search in searches:
-        recall(source, search)
-    return found
 
 
 def take_over(found: Mapping[str, Any] | None, folder: Path) -> None:

@@ -7,7 +7,9 @@ what is summed over pairs, a few copies of theta, however many pairs there are.
 Built on JAX's own engine: `jax.shard_map` over a mesh of one axis.
 """
 
+import contextlib
 import math
+import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +24,9 @@ from noiseproof import inner_loop
 
 PAIRS = "pairs"
 """The mesh's one axis."""
+
+MOST_CORES = 8
+"""Calls of the comparison hold few runs, which more devices could not share."""
 
 COLLECTIVE = re.compile(
     r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
@@ -57,6 +62,26 @@ def pairs_mesh(num_pairs: int) -> Mesh | None:
     each = num_devices_each(num_pairs, len(local), min(len(devices) for devices in local))
     chosen = [device for devices in local for device in devices[:each]]
     return Mesh(np.array(chosen), (PAIRS,)) if len(chosen) > 1 else None
+
+
+def use_all_cores() -> None:
+    """Makes a device of each core, so that classifiers that are trained in turn use all of them.
+
+    Nothing changes where JAX has begun already, or where the environment says how many there are.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MOST_CORES))
+
+
+def spread(placement: Placement, num_runs: int) -> Placement:
+    """The placement with runs spread over all devices of this process, evenly."""
+    devices = jax.local_devices()
+    if len(devices) == 1 or jax.process_count() > 1:
+        return placement
+    each = num_devices_each(num_runs, 1, len(devices))
+    mesh = Mesh(np.array(devices[:each]), (PAIRS,)) if each > 1 else None
+    return placement._replace(mesh=mesh)
 
 
 def num_devices_each(num_pairs: int, num_processes: int, most: int) -> int:

@@ -29,6 +29,7 @@ from noiseproof.results import (
     accuracies,
     mean_interval,
     places,
+    trial_curve,
 )
 
 
@@ -74,6 +75,48 @@ def difference_figure(name: str, comparisons: Sequence[Comparison]) -> str:
     left = 0.2 + LETTER * max(map(len, labels))
     right = 0.2 + LETTER * max(len(cut(family)) for family in families)
     return draw(name, drawing, height=0.22 * len(shown), left=left, right=right)
+
+
+NUM_SEARCHES = 6
+"""Rivals whose searches are drawn: those that end lowest."""
+
+
+def trials_figure(record: Record) -> str | None:
+    """The best outer loss that each search is expected to have found, against its trials, and that
+    of the learned optimizer; None where the record does not say it.
+    """
+    learned = record.run.optimizers[0]
+    look, place = styles(optimizers_in_order(record.run)), places(record)
+    found = {
+        entry.name: trial_curve(record, place[entry.name])
+        for entry in record.run.optimizers
+        if entry.kind == "hand"
+    }
+    found = {name: curve for name, curve in found.items() if curve.size}
+    level = learned.outer_loss
+    if not found or level is None:
+        return None
+    shown = sorted(found, key=lambda name: found[name][-1])[:NUM_SEARCHES]
+    longest = max(found[name].size for name in shown)
+
+    def drawing(axes: Axes) -> None:
+        for name in shown:
+            trials = np.arange(1, found[name].size + 1)
+            line(axes, trials, found[name], look[name], name, marked=False)
+        ends = [1, max(longest, 2)]
+        line(axes, ends, [level, level], look[learned.name], learned.name, marked=False)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        lowest = min(level, *(found[name][-1] for name in shown))
+        # The first trials are far above what is compared.
+        middle = max(float(np.median(found[name])) for name in shown)
+        axes.set_ylim(lowest - 0.1 * (middle - lowest), middle + 1.5 * (middle - lowest) + 1e-3)
+        axes.set_xlabel("trials of a search")
+        axes.set_ylabel("best outer loss in nats")
+        legend(axes)
+
+    return draw("trials", drawing)
 
 
 LOSS_RANGE = (1e-9, 1e9)

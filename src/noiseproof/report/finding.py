@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from noiseproof.report.tables import condition_name, num_seeds, percent, points, verdict
-from noiseproof.results import Comparison, Run, Summary
+from noiseproof.results import Comparison, Run, Summary, core, strongest_rival
 
 Group = Sequence[Comparison]
 
@@ -16,40 +16,43 @@ def finding(run: Run, summary: Summary) -> str:
     The strongest is the one with the highest mean accuracy over the held-out conditions (over all
     that are not clean where none is held out).
     """
-    kinds = {entry.name: entry.kind for entry in run.optimizers}
-    judged = [
-        comparison
-        for comparison in summary.comparisons
-        if comparison.condition.severity is None
-        and kinds[comparison.learned] == "learned"
-        and kinds[comparison.rival] == "hand"
-    ]
-    if not judged:
+    rival = strongest_rival(run, summary)
+    if rival is None:
         return "No learned optimizer was compared with a hand-designed rival."
-    return _against_strongest(judged)
-
-
-def _against_strongest(judged: Group) -> str:
-    by_rival: dict[str, list[Comparison]] = {}
-    for comparison in judged:
-        by_rival.setdefault(comparison.rival, []).append(comparison)
-    group = max(
-        by_rival.values(), key=lambda group: np.mean([one.rival_mean for one in _core(group)])
-    )
+    group = [one for one in against(summary, rival) if one.condition.severity is None]
     held_out, seen = _of_role(group, "held_out"), _of_role(group, "meta_train")
     sentences = [_held_out(held_out)] if held_out else []
     if len(seen) == 1:
         sentences.append(_single(seen[0]))
-    return " ".join(sentences) or _single(_core(group)[0])
+    claim = " ".join(sentences) or _single(core(group)[0])
+    return " ".join([claim, tuning_text(run, summary)]).strip()
+
+
+def tuning_text(run: Run, summary: Summary) -> str:
+    """What it costs to tune the strongest rival to the learned optimizer's outer loss, in a
+    sentence; nothing where the record does not say it.
+    """
+    rival = strongest_rival(run, summary)
+    cost = summary.tuning_costs.get(rival or "")
+    if cost is None:
+        return ""
+    learned = run.optimizers[0].name
+    if cost.trials_to_reach is None:
+        return f"{rival} does not reach the outer loss of {learned}, untuned, in {cost.of} trials."
+    trials = "1 trial" if cost.trials_to_reach == 1 else f"{cost.trials_to_reach} trials"
+    return (
+        f"{rival} needs {trials} of {cost.of} on average to reach the outer loss of {learned}, "
+        "untuned."
+    )
+
+
+def against(summary: Summary, rival: str) -> Group:
+    """The comparisons with a rival."""
+    return [comparison for comparison in summary.comparisons if comparison.rival == rival]
 
 
 def _of_role(group: Group, role: str) -> Group:
     return [comparison for comparison in group if comparison.condition.role == role]
-
-
-def _core(group: Group) -> Group:
-    """Held-out conditions, or what comes nearest to them."""
-    return _of_role(group, "held_out") or _of_role(group, "meta_train") or group
 
 
 def _held_out(held_out: Group) -> str:

@@ -17,6 +17,7 @@ from noiseproof.report.figures import (
     curves_figure,
     difference_figure,
     metrics_figure,
+    trials_figure,
 )
 from noiseproof.report.finding import finding
 from noiseproof.report.tables import (
@@ -28,18 +29,22 @@ from noiseproof.report.tables import (
     cost_table,
     duration,
     held_out_table,
+    in_blocks,
     metrics_table,
     num_seeds,
     optimizer_table,
     to_text,
 )
 from noiseproof.results import (
+    Comparison,
     MetricsLine,
     Record,
     Run,
     Summary,
+    nested_violations,
     read_metrics,
     read_record,
+    strongest_rival,
     summarize,
     write_summary,
 )
@@ -124,10 +129,12 @@ def render(record: Record, summary: Summary, metrics: Sequence[MetricsLine]) -> 
         run=run,
         finding=finding(run, summary),
         facts=_facts(run),
+        first_panels=_first_panels(record, summary),
         accuracy_panels=_accuracy_panels(record),
-        accuracy_table=accuracy_table(record),
+        accuracy_tables=in_blocks(accuracy_table(record)),
         held_out=held_out_table(run, summary) if summary.held_out_improved else None,
         comparisons=_comparisons(run, summary),
+        nested=nested_violations(record),
         num_open=NUM_OPEN,
         curve_panels=_curve_panels(record, metrics),
         optimizers=optimizer_table(record),
@@ -157,6 +164,33 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts.items() if value]
 
 
+def _first_panels(record: Record, summary: Summary) -> list[Panel]:
+    """What a reader sees first: the strongest rival, and what tuning costs."""
+    rival, panels = strongest_rival(record.run, summary), []
+    groups = comparison_groups(record.run, summary)
+    for group in groups:
+        if group[0].rival == rival:
+            panels.append(_differences(group, "strongest"))
+    svg = trials_figure(record)
+    if svg is not None:
+        caption = (
+            "The best outer loss that a search is expected to have found after so many trials, "
+            "over all orders of those that knew nothing of each other; the learned optimizer was "
+            "not tuned here."
+        )
+        panels.append(Panel("What tuning costs", caption, Markup(svg)))
+    return panels
+
+
+def _differences(group: Sequence[Comparison], name: str) -> Panel:
+    title = f"{group[0].learned} minus {group[0].rival}"
+    caption = (
+        "Dots right of zero: the learned optimizer is better. Lines are paired 95% t intervals, "
+        "filled dots significant after Holm; marks as in the table."
+    )
+    return Panel(title, caption, Markup(difference_figure(name, group)))
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(names))
 
@@ -174,16 +208,10 @@ def _accuracy_panels(record: Record) -> list[Panel]:
 
 
 def _comparisons(run: Run, summary: Summary) -> list[tuple[Table, Panel]]:
-    caption = (
-        "Dots right of zero: the learned optimizer is better. Lines are paired 95% t intervals, "
-        "filled dots significant after Holm; marks as in the table."
-    )
-    shown = []
-    for place, group in enumerate(comparison_groups(run, summary)):
-        title = f"{group[0].learned} minus {group[0].rival}"
-        figure = Markup(difference_figure(f"difference-{place}", group))
-        shown.append((comparison_table(group), Panel(title, caption, figure)))
-    return shown
+    return [
+        (comparison_table(group), _differences(group, f"difference-{place}"))
+        for place, group in enumerate(comparison_groups(run, summary))
+    ]
 
 
 def _curve_panels(record: Record, metrics: Sequence[MetricsLine]) -> list[Panel]:

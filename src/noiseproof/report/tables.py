@@ -20,6 +20,7 @@ from noiseproof.results import (
     Role,
     Run,
     Summary,
+    TuningCost,
     accuracies,
     mean_interval,
     places,
@@ -27,7 +28,9 @@ from noiseproof.results import (
     significant,
 )
 
-KIND_ORDER: Sequence[Kind] = ("learned", "hand", "augmented", "control", "initial")
+KIND_ORDER: Sequence[Kind] = (
+    *("learned", "hand", "transferred", "augmented", "control", "initial"),
+)
 """In what order optimizers are shown."""
 
 ROLE_MARKS: dict[Role, tuple[str, str]] = {
@@ -156,7 +159,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
 def held_out_table(run: Run, summary: Summary) -> Table:
     """On how many held-out conditions the learned optimizer beats each rival, and by how much."""
     lines = tuple(
-        _held_out_line(rival, summary.held_out_improved[rival], summary.comparisons)
+        _held_out_line(rival, summary.held_out_improved[rival], summary)
         for rival in optimizers_in_order(run)
         if rival in summary.held_out_improved
     )
@@ -164,12 +167,13 @@ def held_out_table(run: Run, summary: Summary) -> Table:
         "Held-out conditions, by rival",
         (
             *("rival", "better on", "significantly", "mean difference", "95% interval"),
-            *("sign test p", "kin, better on"),
+            *("sign test p", "kin, better on", "trials until level"),
         ),
         lines,
         (
             "Mean over held-out conditions, in points, paired by seed; significant: p < 0.05 after "
             "Holm; the sign test is over conditions. Kin of what was meta-trained on stand apart.",
+            *trials_notes(summary),
         ),
     )
 
@@ -325,12 +329,10 @@ def diverged_notes(record: Record) -> tuple[str, ...]:
     )
 
 
-def _held_out_line(
-    rival: str, improved: Improvement, comparisons: Iterable[Comparison]
-) -> tuple[str, ...]:
+def _held_out_line(rival: str, improved: Improvement, summary: Summary) -> tuple[str, ...]:
     kin = [
         comparison.difference > 0
-        for comparison in comparisons
+        for comparison in summary.comparisons
         if comparison.rival == rival
         and comparison.condition.role == "kin"
         and comparison.condition.severity is None
@@ -343,7 +345,49 @@ def _held_out_line(
         interval_text(improved.ci95),
         p_value(improved.p_sign),
         f"{sum(kin)} of {len(kin)}" if kin else "–",
+        trials_until_level(summary.tuning_costs.get(rival)),
     )
+
+
+def trials_until_level(cost: TuningCost | None) -> str:
+    """How many trials a rival needs to reach the learned optimizer, or that it did not."""
+    if cost is None:
+        return "–"
+    reached = cost.trials_to_reach
+    return f"not in {cost.of}" if reached is None else str(reached)
+
+
+def trials_notes(summary: Summary) -> tuple[str, ...]:
+    """What trials are counted, where there are any."""
+    note = (
+        "Trials until level: after so many the best outer loss that a search is expected to have "
+        "found, over all orders of trials that knew nothing of each other, is that of the learned "
+        "optimizer, which took none here. Trials of other rivals that a search began from are not "
+        "counted."
+    )
+    return (note,) if summary.tuning_costs else ()
+
+
+def in_blocks(table: Table, most: int = 8) -> list[Table]:
+    """A table as several, each with its first column and at most so many of the others."""
+    width = len(table.header) - 1
+    if width <= most:
+        return [table]
+    each = -(-width // -(-width // most))
+    starts = range(1, width + 1, each)
+
+    def cut(row: tuple[str, ...], start: int) -> tuple[str, ...]:
+        return (row[0], *row[start : start + each])
+
+    return [
+        table._replace(
+            title=table.title if start == 1 else f"{table.title}, further optimizers",
+            header=cut(table.header, start),
+            lines=tuple(cut(line, start) for line in table.lines),
+            notes=table.notes if start + each > width else (),
+        )
+        for start in starts
+    ]
 
 
 def _cell(values: Float[np.ndarray, " seeds"]) -> str:

@@ -7,9 +7,11 @@ tables and figures are made from these files alone.
 
 from noiseproof.results.comparison import (
     compare,
+    core,
     held_out_improved,
     places,
     significant,
+    strongest_rival,
     summarize,
 )
 from noiseproof.results.conditions import Accuracies, accuracies
@@ -42,8 +44,17 @@ from noiseproof.results.schema import (
     Run,
     Scores,
     Summary,
+    Trials,
+    TuningCost,
 )
 from noiseproof.results.statistics import PairedTest, paired_test
+from noiseproof.results.trials import (
+    expected_best,
+    nested_violations,
+    trial_curve,
+    trials_to_reach,
+    tuning_costs,
+)
 
 __all__ = [
     "READERS",
@@ -65,12 +76,17 @@ __all__ = [
     "Run",
     "Scores",
     "Summary",
+    "Trials",
+    "TuningCost",
     "accuracies",
     "append_metrics",
     "collect_provenance",
     "compare",
+    "core",
+    "expected_best",
     "held_out_improved",
     "mean_interval",
+    "nested_violations",
     "paired_test",
     "places",
     "portable_command",
@@ -81,8 +97,12 @@ __all__ = [
     "robustness_metrics",
     "significant",
     "standard_error",
+    "strongest_rival",
     "summarize",
+    "trial_curve",
+    "trials_to_reach",
     "truncate_metrics",
+    "tuning_costs",
     "write_record",
     "write_summary",
 ]

@@ -3,19 +3,19 @@
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from noiseproof.files import write_whole
 from noiseproof.messages import short
-from noiseproof.results.schema import Curves, Run, Scores
+from noiseproof.results.schema import Curves, Record, Run, Scores, Trials
 
 Shape = tuple[int, ...]
 
 
-def write_arrays(path: Path, run: Run, scores: Scores, curves: Curves) -> None:
+def write_arrays(path: Path, record: Record) -> None:
     """Writes `results.npz` in one move; the same numbers give the same bytes.
 
     Whole numbers take as few bytes as hold all images, losses and calibration errors two: of a
@@ -24,6 +24,7 @@ def write_arrays(path: Path, run: Run, scores: Scores, curves: Curves) -> None:
     Raises:
         ValueError: An array is not as the run says.
     """
+    run, scores, curves, trials = record
     with np.errstate(over="ignore"):
         arrays = {
             "right": scores.right.astype(np.min_scalar_type(run.num_images)),
@@ -33,14 +34,20 @@ def write_arrays(path: Path, run: Run, scores: Scores, curves: Curves) -> None:
             "step": curves.step.astype(np.int32),
             **{name: getattr(curves, name).astype(np.float32) for name in ("curve", "low", "high")},
         }
+        if trials is not None:
+            arrays |= {
+                "trial_loss": trials.trial_loss.astype(np.float32),
+                "trial_round": trials.trial_round.astype(np.int16),
+                "final_loss": trials.final_loss.astype(np.float32),
+            }
     check_arrays(arrays, run, str(path))
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     write_whole(path, content.getvalue())
 
 
-def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves]:
-    """Reads `results.npz`.
+def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves, Trials | None]:
+    """Reads `results.npz`; an older one holds no trials.
 
     Args:
         path: The file.
@@ -51,9 +58,11 @@ def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves]:
     """
     if not path.is_file():
         raise ValueError(f"{path} must be a file.")
-    names = (*Scores._fields, *Curves._fields)
     try:
         with zipfile.ZipFile(path) as archive:
+            has_trials = "trial_loss.npy" in archive.namelist()
+            tuning = Trials._fields if has_trials else ()
+            names = (*Scores._fields, *Curves._fields, *tuning)
             found = {name: _read_array(archive, name, path) for name in names}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
         raise ValueError(
@@ -62,8 +71,12 @@ def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves]:
     except (NotImplementedError, RuntimeError, SyntaxError):
         raise ValueError(f"{path} must be a whole NumPy archive, as this package writes.") from None
     check_arrays(found, run, str(path))
-    scores = {name: found[name] for name in Scores._fields}
-    return Scores(**scores), Curves(**{name: found[name] for name in Curves._fields})
+
+    def part(fields: Sequence[str]) -> dict[str, np.ndarray]:
+        return {name: found[name] for name in fields}
+
+    trials = Trials(**part(Trials._fields)) if has_trials else None
+    return Scores(**part(Scores._fields)), Curves(**part(Curves._fields)), trials
 
 
 MOST_VALUES = 100_000_000
@@ -93,6 +106,16 @@ def check_arrays(arrays: Mapping[str, np.ndarray], run: Run, place: str) -> None
         "step": ("iu", points),
         **dict.fromkeys(("curve", "low", "high"), ("f", (shape[0], *points))),
     }
+    if "trial_loss" in arrays:
+        most, num_final = (
+            arrays[name].shape[1:] if arrays[name].ndim == 2 else (0,)
+            for name in ("trial_loss", "final_loss")
+        )
+        expected |= {
+            "trial_loss": ("f", (shape[0], *most)),
+            "trial_round": ("iu", (shape[0], *most)),
+            "final_loss": ("f", (shape[0], *num_final)),
+        }
     for name, (kinds, wanted) in expected.items():
         array = arrays[name]
         if array.dtype.kind not in kinds or array.shape != wanted:

@@ -8,8 +8,16 @@ import numpy as np
 from noiseproof.messages import short
 from noiseproof.results.conditions import Accuracies, accuracies
 from noiseproof.results.intervals import Interval
-from noiseproof.results.schema import Comparison, Condition, Improvement, Record, Summary
+from noiseproof.results.schema import (
+    Comparison,
+    Condition,
+    Improvement,
+    Record,
+    Run,
+    Summary,
+)
 from noiseproof.results.statistics import holm, paired_test, sign_test
+from noiseproof.results.trials import tuning_costs
 
 SIGNIFICANCE = 0.05
 """The greatest adjusted p value of a finding, by convention."""
@@ -19,7 +27,7 @@ def summarize(record: Record) -> Summary:
     """Compares the learned optimizer, the first of the record, with all others."""
     learned, *rivals = (entry.name for entry in record.run.optimizers)
     comparisons = compare(record, learned=learned, rivals=rivals)
-    return Summary(held_out_improved(comparisons, record), comparisons)
+    return Summary(held_out_improved(comparisons, record), comparisons, tuning_costs(record))
 
 
 def compare(record: Record, *, learned: str, rivals: Sequence[str]) -> list[Comparison]:
@@ -111,6 +119,32 @@ def _adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
             if comparisons[place].p_holm is not None:
                 adjusted[place] = msgspec.structs.replace(comparisons[place], p_holm=p_value)
     return adjusted
+
+
+def strongest_rival(run: Run, summary: Summary) -> str | None:
+    """The hand-designed rival of the highest mean accuracy over the held-out conditions; over those
+    met in meta-training where none is held out, over all where there are none of these either.
+    """
+    kinds = {entry.name: entry.kind for entry in run.optimizers}
+    by_rival: dict[str, list[Comparison]] = {}
+    for comparison in summary.comparisons:
+        ours, theirs = kinds[comparison.learned], kinds[comparison.rival]
+        if comparison.condition.severity is None and (ours, theirs) == ("learned", "hand"):
+            by_rival.setdefault(comparison.rival, []).append(comparison)
+
+    def mean_accuracy(rival: str) -> float:
+        return float(np.mean([one.rival_mean for one in core(by_rival[rival])]))
+
+    return max(by_rival, key=mean_accuracy, default=None)
+
+
+def core(comparisons: Sequence[Comparison]) -> Sequence[Comparison]:
+    """Those under held-out conditions, or what comes nearest to them."""
+    for role in ("held_out", "meta_train"):
+        found = [comparison for comparison in comparisons if comparison.condition.role == role]
+        if found:
+            return found
+    return comparisons
 
 
 def significant(comparison: Comparison) -> bool:

@@ -24,7 +24,7 @@ def write_record(folder: Path, record: Record) -> None:
     path = folder / RUN_FILE
     content = encode(record.run)
     _check_names(decode(content, Run, str(path)), path)
-    write_arrays(folder / ARRAYS_FILE, record.run, record.scores, record.curves)
+    write_arrays(folder / ARRAYS_FILE, record)
     write_whole(path, content)
 
 

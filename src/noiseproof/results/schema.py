@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from msgspec import Meta, Struct
 
-Kind = Literal["learned", "initial", "control", "hand", "augmented"]
+Kind = Literal["learned", "initial", "control", "hand", "transferred", "augmented"]
 """What an optimizer is: meta-trained on the outer loss, the same theta before meta-training, the
-same rule meta-trained on something else, designed by hand and tuned, or one of these on images
-that are corrupted in training, which sees more than the others."""
+same rule meta-trained on something else, designed by hand and tuned, the same with the settings
+that were tuned where theta was meta-trained, or one of these on images that are corrupted in
+training, which sees more than the others."""
 
 Role = Literal["clean", "meta_train", "kin", "validation", "held_out", "published"]
 """What a test condition is to the learned optimizer: no corruption, seen, of a family with
@@ -75,6 +76,10 @@ class OptimizerEntry(Struct, frozen=True, forbid_unknown_fields=True):
         kind: `learned`, `initial`, `control`, `hand` or `augmented`.
         tuned_on: What its theta or its knobs were chosen on.
         trials: Settings that were tried in its tuning; 0 where it was not tuned.
+        outer_loss: Mean outer loss on the pools and under the seeds of the trials, in nats: of the
+            settings that were chosen, or of theta; None where it was not taken.
+        settings: What was chosen, by knob; empty where nothing was.
+        contains: Names of the optimizers that it contains, from whose settings its tuning began.
         train_seconds: Wall-clock seconds that one classifier took, all seeds trained at once,
             compiling not included; None where it was not taken.
         train_bytes: Memory of training one classifier, its data not included; likewise.
@@ -84,6 +89,9 @@ class OptimizerEntry(Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
     tuned_on: Words
     trials: Count
+    outer_loss: float | None = None
+    settings: dict[str, float] = {}
+    contains: list[Name] = []
     train_seconds: Seconds | None = None
     train_bytes: Count | None = None
 
@@ -181,6 +189,22 @@ class Curves(NamedTuple):
     high: Float[np.ndarray, "optimizers points"]
 
 
+class Trials(NamedTuple):
+    """How the optimizers were tuned; on the same pools and under the same seeds all.
+
+    Attributes:
+        trial_loss: Outer loss of each trial in the order asked, mean over its runs, in nats;
+            infinite where one diverged, NaN beyond the last.
+        trial_round: The round in which it was asked, 0 of random ones; -1 beyond the last.
+        final_loss: Loss on the `select` split of the settings that were chosen, in each of the
+            finalists' runs, in nats; NaN where there was none.
+    """
+
+    trial_loss: Float[np.ndarray, "optimizers trials"]
+    trial_round: Int[np.ndarray, "optimizers trials"]
+    final_loss: Float[np.ndarray, "optimizers runs"]
+
+
 class Record(NamedTuple):
     """All that an evaluation leaves, as it is read and written together.
 
@@ -188,11 +212,13 @@ class Record(NamedTuple):
         run: What was run.
         scores: What the classifiers reached.
         curves: How they were trained.
+        trials: How they were tuned; None of older records, which do not say it.
     """
 
     run: Run
     scores: Scores
     curves: Curves
+    trials: Trials | None = None
 
 
 class MetricsLine(Struct, frozen=True, forbid_unknown_fields=True):
@@ -272,13 +298,32 @@ class Improvement(Struct, frozen=True, forbid_unknown_fields=True):
     n: Positive
 
 
+class TuningCost(Struct, frozen=True, forbid_unknown_fields=True):
+    """What tuning a rival costs until it is level with the learned optimizer.
+
+    Attributes:
+        trials_to_reach: Trials after which the expected best outer loss is that of the learned
+            optimizer or less; None where not even all suffice.
+        of: Trials of the search.
+        outer_loss: The expected best outer loss after all trials, in nats.
+        learned_outer_loss: That of the learned optimizer, on the same pools and seeds.
+    """
+
+    trials_to_reach: Count | None
+    of: Count
+    outer_loss: float
+    learned_outer_loss: float
+
+
 class Summary(Struct, frozen=True, forbid_unknown_fields=True):
     """The content of `summary.json`: what the scores say.
 
     Attributes:
         held_out_improved: By rival.
         comparisons: The learned optimizer against every other under every condition.
+        tuning_costs: By hand-designed rival; empty where the record holds no trials.
     """
 
     held_out_improved: dict[str, Improvement]
     comparisons: list[Comparison]
+    tuning_costs: dict[str, TuningCost] = {}

@@ -1,5 +1,5 @@
 """Hand-designed recipes: what learned optimizers are compared with."""
 
-from noiseproof.rivals.recipes import RIVALS, Rival
+from noiseproof.rivals.ranges import RIVALS, Rival
 
 __all__ = ["RIVALS", "Rival"]

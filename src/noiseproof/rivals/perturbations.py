@@ -5,7 +5,7 @@ second gradient; multiplicative weight noise that of random ones, at the cost of
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,35 +13,68 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray, Scalar
 
-from noiseproof.types import Params, Perturb
+from noiseproof.optimizers.layout import fit_layout
+from noiseproof.types import Layout, Params, Perturb
 
 Gradient: TypeAlias = Callable[[Params], Params]
+Scales: TypeAlias = Callable[[Params], Any]
+"""`params -> scales`, one for each tensor."""
 
 ADAPTIVE_OFFSET = 0.01
 """Added to the size of every weight, so that those at zero are moved too; from the ASAM paper."""
 
 
-def sharpness_aware(rho: float | Scalar) -> Perturb:
-    """A step of length `rho` up the gradient (SAM; Foret et al., arXiv 2010.01412)."""
+def unscaled(params: Params) -> Any:
+    """The same radius for all tensors."""
+    return jax.tree.map(lambda _leaf: 1.0, params)
+
+
+def by_depth(growth: float | Scalar, layout: Layout) -> Scales:
+    """A radius that is `growth` times as large at the readout as at the first layer, in between
+    by depth; their geometric mean is 1. After layer-wise radii such as mu-P^2's, which sharpness
+    asks for as widths grow.
+    """
+
+    def scales(params: Params) -> Any:
+        depths = [role.depth_fraction - 0.5 for role in fit_layout(layout, params)]
+        return jax.tree.unflatten(jax.tree.structure(params), [growth**depth for depth in depths])
+
+    return scales
+
+
+def sharpness_aware(rho: float | Scalar, scales: Scales = unscaled) -> Perturb:
+    """A step of length `rho` up the gradient (SAM; Foret et al., arXiv 2010.01412).
+
+    Args:
+        rho: Its length, in units of the scales.
+        scales: Of the radius, by tensor.
+    """
 
     def perturb(params: Params, grads_fn: Gradient, _key: PRNGKeyArray) -> Params:
-        return optax.tree.add(params, _with_norm(rho, grads_fn(params)))
+        return _uphill(rho, scales(params), params, grads_fn)
 
     return perturb
 
 
-def adaptive_sharpness_aware(rho: float | Scalar) -> Perturb:
+def adaptive_sharpness_aware(rho: float | Scalar, scales: Scales = unscaled) -> Perturb:
     """A step up the gradient, of length `rho` in units of each weight (ASAM; Kwon et al.,
     arXiv 2102.11600): large weights are moved farther.
+
+    Args:
+        rho: Its length, in units of the weights times the scales.
+        scales: Of the radius, by tensor.
     """
 
     def perturb(params: Params, grads_fn: Gradient, _key: PRNGKeyArray) -> Params:
         # The step is a constant, so that the gradient is the one at the end of it.
         sizes = jax.tree.map(
-            lambda weight: jax.lax.stop_gradient(jnp.abs(weight)) + ADAPTIVE_OFFSET, params
+            lambda weight, scale: (
+                scale * (jax.lax.stop_gradient(jnp.abs(weight)) + ADAPTIVE_OFFSET)
+            ),
+            params,
+            scales(params),
         )
-        step = _with_norm(rho, optax.tree.mul(sizes, grads_fn(params)))
-        return optax.tree.add(params, optax.tree.mul(sizes, step))
+        return _uphill(rho, sizes, params, grads_fn)
 
     return perturb
 
@@ -60,15 +93,17 @@ def weight_noise(std: float | Scalar) -> Perturb:
 
 
 def one_after_another(first: Perturb, second: Perturb) -> Perturb:
-    """Perturbs what is perturbed already."""
+    """Perturbs what is perturbed already; the first draws what it draws alone."""
 
     def perturb(params: Params, grads_fn: Gradient, key: PRNGKeyArray) -> Params:
-        first_key, second_key = jax.random.split(key)
-        return second(first(params, grads_fn, first_key), grads_fn, second_key)
+        moved = first(params, grads_fn, key)
+        return second(moved, grads_fn, jax.random.fold_in(key, 1))
 
     return perturb
 
 
-def _with_norm(norm: float | Scalar, tree: Params) -> Params:
-    """The tree scaled to a norm; zeros stay zeros."""
-    return optax.tree.scale(norm / jnp.maximum(optax.tree.norm(tree), 1e-12), tree)
+def _uphill(rho: float | Scalar, sizes: Any, params: Params, grads_fn: Gradient) -> Params:
+    """A step up the gradient of length `rho` in units of sizes; none where the gradient is zero."""
+    step = optax.tree.mul(sizes, grads_fn(params))
+    length = rho / jnp.maximum(optax.tree.norm(step), 1e-12)
+    return optax.tree.add(params, optax.tree.mul(sizes, optax.tree.scale(length, step)))

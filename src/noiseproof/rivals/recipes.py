@@ -1,47 +1,32 @@
-"""Hand-designed rivals: recipes with the ranges that their random search covers.
+"""Hand-designed recipes, each from the values of its knobs, which may be traced.
 
-Every rival's learning rate follows a constant or a cosine schedule, which is a knob like any other;
-so is, for what can be added to any optimizer, whether that is Adam or SGD with momentum. Ranges are
-wide, so that the best point is not on an edge; `evaluate.tuning` warns where it is.
+Every learning rate follows a constant or a cosine schedule, which is a knob like any other; so is,
+for what can be added to any optimizer, whether that is Adam or SGD with momentum. What a recipe
+adds to another is turned off exactly by 0.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, ArrayLike, Float, Scalar
-from optax.contrib import MuonDimensionNumbers
+from jaxtyping import ArrayLike, Scalar
 
+from noiseproof.optimizers.layout import fit_layout
 from noiseproof.optimizers.schedules import cosine
 from noiseproof.rivals.averaging import averaged
 from noiseproof.rivals.decayed_adam import Decays, add_decays, decayed_adam
-from noiseproof.rivals.knobs import Knobs, LogUniform, Switch, Values
+from noiseproof.rivals.directions import momentum_direction, muon_direction, one_of
+from noiseproof.rivals.frequency import add_frequency_penalty
+from noiseproof.rivals.knobs import Values
 from noiseproof.rivals.perturbations import (
     adaptive_sharpness_aware,
+    by_depth,
     one_after_another,
     sharpness_aware,
     weight_noise,
 )
-from noiseproof.types import Layout, Optimizer, Params, Recipe, Regularization
-
-SGD_RATIO = 30.0
-"""About how much larger good learning rates of SGD with momentum .9 are than Adam's."""
-
-
-class Rival(NamedTuple):
-    """A hand-designed way to train a classifier.
-
-    Attributes:
-        knobs: Range of each knob.
-        recipe: `(values, num_steps, layout) -> Recipe`; values may be traced.
-        num_trials: Points that its random search should try at least.
-    """
-
-    knobs: Knobs
-    recipe: Callable[[Values, int, Layout], Recipe]
-    num_trials: int = 32
+from noiseproof.types import NEAREST_KIND, Layout, Optimizer, Params, Recipe, Regularization
 
 
 def schedule(values: Values, num_steps: int) -> optax.Schedule:
@@ -55,6 +40,22 @@ def schedule(values: Values, num_steps: int) -> optax.Schedule:
     return at
 
 
+def step_of(values: Values, num_steps: int) -> Optimizer:
+    """Turns a direction into a step down it."""
+    return optax.scale_by_learning_rate(schedule(values, num_steps))
+
+
+def decay_of(values: Values, layout: Layout) -> Optimizer:
+    """Decoupled decay of weights and biases alike; norms are left alone, as is usual."""
+
+    def decaying(params: Params) -> Any:
+        kinds = [NEAREST_KIND[role.kind] for role in fit_layout(layout, params)]
+        found = [kind not in ("norm", "statistic") for kind in kinds]
+        return jax.tree.unflatten(jax.tree.structure(params), found)
+
+    return optax.add_decayed_weights(values["weight_decay"], decaying)
+
+
 def sgd(values: Values, num_steps: int, _layout: Layout) -> Recipe:
     """Stochastic gradient descent with momentum (Polyak, 1964)."""
     momentum = 1.0 - values["one_minus_momentum"]
@@ -66,65 +67,43 @@ def adam(values: Values, num_steps: int, _layout: Layout) -> Recipe:
     return Recipe(optax.adam(schedule(values, num_steps)))
 
 
-def adamw(values: Values, num_steps: int, _layout: Layout) -> Recipe:
+def adamw(values: Values, num_steps: int, layout: Layout) -> Recipe:
     """Adam with decoupled weight decay (Loshchilov, Hutter, arXiv 1711.05101)."""
-    rate = schedule(values, num_steps)
-    return Recipe(optax.adamw(rate, weight_decay=values["weight_decay"]))
+    decay, step = decay_of(values, layout), step_of(values, num_steps)
+    return Recipe(optax.chain(optax.scale_by_adam(), decay, step))
 
 
-def muon(values: Values, num_steps: int, _layout: Layout) -> Recipe:
-    """Orthogonalized momentum for all weights (Jordan et al., 2024), of the root mean square of
-    Adam's steps (Liu et al., arXiv 2502.16982); AdamW for biases and norms.
+def frequency(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """AdamW with a penalty on the high frequencies of filters (see `frequency`)."""
+    penalty = add_frequency_penalty(values["strength"], layout)
+    recipe = adamw(values, num_steps, layout)
+    return recipe._replace(optimizer=optax.chain(penalty, recipe.optimizer))
+
+
+def muon(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Orthogonalized momentum for weights, Adam's for vectors, with decoupled decay (see
+    `directions`).
     """
-    decay = values["weight_decay"]
-    optimizer = optax.contrib.muon(
-        schedule(values, num_steps),
-        weight_decay=decay,
-        adam_weight_decay=decay,
-        muon_weight_dimension_numbers=weight_matrices,
-        consistent_rms=0.2,
-    )
-    return Recipe(optimizer)
+    decay, step = decay_of(values, layout), step_of(values, num_steps)
+    return Recipe(optax.chain(muon_direction(layout), decay, step))
 
 
-def weight_matrices(params: Params) -> Any:
-    """How each tensor is a matrix to Muon, with a column a unit; None for a vector."""
-
-    def matrix(tensor: Float[Array, "..."]) -> MuonDimensionNumbers | None:
-        axes = range(tensor.ndim)
-        return MuonDimensionNumbers(tuple(axes[:-1]), axes[-1]) if tensor.ndim > 1 else None
-
-    return jax.tree.map(matrix, params)
+def muon_ema(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Muon judged by an exponential average of the weights (see `averaging`)."""
+    return averaged(muon(values, num_steps, layout), values["average_share"] * num_steps)
 
 
-def direction(values: Values, *, b1: float | Scalar = 0.9, b2: float | Scalar = 0.999) -> Optimizer:
-    """Adam's step before its learning rate, or momentum's where the knob `sgd` is on.
-
-    Args:
-        values: Of the knobs.
-        b1: Decay of the mean gradient, of Adam, or of the sum of gradients, of momentum.
-        b2: Decay of Adam's mean squared gradient.
-    """
-    adam_steps, momentum = optax.scale_by_adam(b1, b2), optax.trace(b1)
-
-    def init(params: Params) -> tuple[Any, Any]:
-        return adam_steps.init(params), momentum.init(params)
-
-    def update(updates: Params, state: Any, params: Params | None = None) -> tuple[Params, Any]:
-        ours, adam_state = adam_steps.update(updates, state[0], params)
-        theirs, momentum_state = momentum.update(updates, state[1], params)
-        chosen = jax.tree.map(
-            lambda one, other: jnp.where(values["sgd"] > 0.5, SGD_RATIO * other, one), ours, theirs
-        )
-        return chosen, (adam_state, momentum_state)
-
-    return optax.GradientTransformation(init, update)
+def muon_damp(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Muon under multiplicative weight noise (Trinh et al., arXiv 2406.16540)."""
+    noise = weight_noise(values["noise_std"])
+    return muon(values, num_steps, layout)._replace(perturb=noise)
 
 
 def base(values: Values, num_steps: int) -> Recipe:
-    """Adam or SGD with momentum .9, as the knob `sgd` says: what other rivals add to."""
-    rate = optax.scale_by_learning_rate(schedule(values, num_steps))
-    return Recipe(optax.chain(direction(values), rate))
+    """Adam, or SGD with momentum where the knob `sgd` is on: what other rivals add to."""
+    momentum = momentum_direction(1.0 - values["one_minus_momentum"])
+    direction = one_of((optax.scale_by_adam(), momentum), (values["sgd"],))
+    return Recipe(optax.chain(direction, step_of(values, num_steps)))
 
 
 def ema(values: Values, num_steps: int, _layout: Layout) -> Recipe:
@@ -140,6 +119,18 @@ def sam(values: Values, num_steps: int, _layout: Layout) -> Recipe:
 def asam(values: Values, num_steps: int, _layout: Layout) -> Recipe:
     """With the gradient a step uphill, in units of each weight (Kwon et al., arXiv 2102.11600)."""
     return base(values, num_steps)._replace(perturb=adaptive_sharpness_aware(values["rho"]))
+
+
+def layer_sam(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """SAM with a radius that grows or shrinks from the first layer to the readout."""
+    perturb = sharpness_aware(values["rho"], by_depth(values["growth"], layout))
+    return base(values, num_steps)._replace(perturb=perturb)
+
+
+def layer_asam(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """ASAM with a radius that grows or shrinks from the first layer to the readout."""
+    perturb = adaptive_sharpness_aware(values["rho"], by_depth(values["growth"], layout))
+    return base(values, num_steps)._replace(perturb=perturb)
 
 
 def damp(values: Values, num_steps: int, _layout: Layout) -> Recipe:
@@ -159,20 +150,35 @@ def dropout(values: Values, num_steps: int, _layout: Layout) -> Recipe:
     return base(values, num_steps)._replace(regularization=regularization)
 
 
-def decayed(values: Values, num_steps: int, layout: Layout) -> Recipe:
+def four_decays(values: Values) -> Decays:
+    """The decays of their knobs."""
+    return Decays(**{name: values[f"{name}_decay"] for name in Decays._fields})
+
+
+def adam_with_decays(values: Values, num_steps: int, layout: Layout) -> Recipe:
     """Adam with four decays that know where a weight sits (see `decayed_adam`)."""
-    decays = Decays(**{name: values[f"{name}_decay"] for name in Decays._fields})
-    return Recipe(decayed_adam(schedule(values, num_steps), decays, layout))
+    return Recipe(decayed_adam(schedule(values, num_steps), four_decays(values), layout))
+
+
+def muon_with_decays(values: Values, num_steps: int, layout: Layout) -> Recipe:
+    """Muon's direction with the four decays of `decayed_adam`."""
+    decays, step = add_decays(four_decays(values), layout), step_of(values, num_steps)
+    return Recipe(optax.chain(muon_direction(layout), decays, step))
 
 
 def autoft(values: Values, num_steps: int, layout: Layout) -> Recipe:
     """All of the common knobs at once, each on or off, after AutoFT (Choi et al., arXiv
     2401.10220), which searches such a space on data from outside the training distribution.
     """
+    b1 = 1.0 - values["one_minus_momentum"]
+    adam_steps = optax.scale_by_adam(b1, 1.0 - values["one_minus_b2"])
     optimizer = optax.chain(
-        direction(values, b1=1.0 - values["one_minus_b1"], b2=1.0 - values["one_minus_b2"]),
+        one_of(
+            (adam_steps, momentum_direction(b1), muon_direction(layout)),
+            (values["sgd"], values["muon"]),
+        ),
         add_decays(Decays(values["weights_decay"], biases=values["biases_decay"]), layout),
-        optax.scale_by_learning_rate(schedule(values, num_steps)),
+        step_of(values, num_steps),
     )
     recipe = Recipe(
         optimizer,
@@ -182,81 +188,3 @@ def autoft(values: Values, num_steps: int, layout: Layout) -> Recipe:
         regularization=Regularization(values["label_smoothing"], values["dropout"]),
     )
     return averaged(recipe, values["average_share"] * num_steps)
-
-
-RATE: Knobs = {"learning_rate": LogUniform(1e-4, 1e-1), "cosine": Switch()}
-BASE: Knobs = {**RATE, "sgd": Switch()}
-RHO = LogUniform(1e-3, 3.0)
-NOISE_STD = LogUniform(3e-3, 1.0)
-LABEL_SMOOTHING = LogUniform(1e-3, 0.9)
-DROPOUT = LogUniform(1e-2, 0.9)
-AVERAGE_SHARE = LogUniform(1e-3, 1.0)
-
-
-def maybe(knob: LogUniform) -> LogUniform:
-    """The knob, turned off in half of all trials."""
-    return knob._replace(chance_of_none=0.5)
-
-
-RIVALS = {
-    "sgd": Rival(
-        {
-            "learning_rate": LogUniform(1e-3, 3.0),
-            "one_minus_momentum": LogUniform(1e-2, 1.0),
-            "cosine": Switch(),
-        },
-        sgd,
-    ),
-    "adam": Rival(RATE, adam),
-    "adamw": Rival(
-        {
-            "learning_rate": LogUniform(1e-4, 1e-1),
-            "weight_decay": LogUniform(1e-3, 1e2),
-            "cosine": Switch(),
-        },
-        adamw,
-    ),
-    "muon": Rival(
-        {
-            "learning_rate": LogUniform(1e-4, 1e-1),
-            "weight_decay": LogUniform(1e-3, 1e2),
-            "cosine": Switch(),
-        },
-        muon,
-    ),
-    "ema": Rival({**BASE, "average_share": AVERAGE_SHARE}, ema),
-    "sam": Rival({**BASE, "rho": RHO}, sam),
-    "asam": Rival({**BASE, "rho": LogUniform(1e-2, 30.0)}, asam),
-    "damp": Rival({**BASE, "noise_std": NOISE_STD}, damp),
-    "label_smoothing": Rival({**BASE, "label_smoothing": LABEL_SMOOTHING}, label_smoothing),
-    "dropout": Rival({**BASE, "dropout": DROPOUT}, dropout),
-    "decayed_adam": Rival(
-        {
-            "learning_rate": LogUniform(5e-4, 5e-2),
-            "weights_decay": LogUniform(1e-3, 3.0),
-            "roughness_decay": LogUniform(1e-2, 1e1),
-            "means_decay": LogUniform(3e-2, 1e2),
-            "biases_decay": LogUniform(1e-2, 1e2),
-            "cosine": Switch(),
-        },
-        decayed,
-        num_trials=64,
-    ),
-    "autoft": Rival(
-        {
-            **BASE,
-            "one_minus_b1": LogUniform(1e-2, 1.0),
-            "one_minus_b2": LogUniform(1e-4, 1.0),
-            "weights_decay": maybe(LogUniform(1e-3, 1e1)),
-            "biases_decay": maybe(LogUniform(1e-2, 1e2)),
-            "label_smoothing": maybe(LABEL_SMOOTHING),
-            "dropout": maybe(DROPOUT),
-            "average_share": maybe(AVERAGE_SHARE),
-            "rho": maybe(RHO),
-            "noise_std": maybe(NOISE_STD),
-        },
-        autoft,
-        num_trials=64,
-    ),
-}
-"""Rivals by name."""
