@@ -23,10 +23,10 @@ from noiseproof.metatrain.compiling import known
 
 from noiseproof.checkpoint import save_theta
 from noiseproof.data.dataset import Dataset
+from noiseproof.layouts.layout import layout_of
 from noiseproof.metatrain import Objective, Window, flattened, nres
 from noiseproof.metatrain.run_lengths import log_uniform
 from noiseproof.optimizers import universal
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.distribution import TaskSpec, build
 from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import Theta

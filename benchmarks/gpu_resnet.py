@@ -26,9 +26,9 @@ from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4
 from noiseproof.data.dataset import Dataset
 from noiseproof.evaluate.suites import TEST_SEED
 from noiseproof.inner_loop import InnerState
+from noiseproof.layouts.layout import layout_of
 from noiseproof.models.resnet import resnet
 from noiseproof.models.standardized import channel_statistics, standardized
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.tasks.mixtures import mix
 from noiseproof.tasks.outer_losses import OuterLoss

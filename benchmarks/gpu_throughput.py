@@ -15,10 +15,10 @@ import numpy as np
 import optax
 
 from noiseproof import inner_loop
+from noiseproof.layouts.layout import layout_of
 from noiseproof.metatrain import Objective, Window, flattened, nres
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.rivals import RIVALS
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from noiseproof.inner_loop import faster_in_turn
+from noiseproof.layouts.layout import layout_of
 from noiseproof.metatrain import Objective, Placement, flattened
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.tasks.outer_losses import mixture

@@ -25,9 +25,9 @@ from jax.flatten_util import ravel_pytree
 from noiseproof import inner_loop
 from noiseproof.data import load_dataset
 from noiseproof.inner_loop import Window
+from noiseproof.layouts.layout import layout_of
 from noiseproof.metatrain import Objective, pes, recipe_of
 from noiseproof.models import mlp
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component
 from noiseproof.tasks.outer_losses import mixture

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from noiseproof.experiment.python import compare, meta_train, objective
     from noiseproof.experiment.reading import load_preset
     from noiseproof.experiment.running import run_experiment
+    from noiseproof.layouts.layout import layout_of
     from noiseproof.metatrain.builders import (
         es,
         full_backprop,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
         structured,
         universal,
     )
-    from noiseproof.optimizers.layout import layout_of
     from noiseproof.rivals import RIVALS
     from noiseproof.tasks.image_classification import image_classification
     from noiseproof.tasks.mixtures import Component
@@ -66,7 +66,7 @@ PLACES = {
         ["LEARNED_OPTIMIZERS", "adafac_mlp", "nominal_mlp", "structured", "universal"],
         "optimizers",
     ),
-    "layout_of": "optimizers.layout",
+    "layout_of": "layouts.layout",
     "RIVALS": "rivals",
     "image_classification": "tasks.image_classification",
     "Component": "tasks.mixtures",

@@ -11,8 +11,8 @@ import pytest
 
 from noiseproof import inner_loop
 from noiseproof.checkpoint import load_theta, save_theta
+from noiseproof.layouts.layout import layout_of
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import LearnedOptimizer, Recipe, TensorRole
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from noiseproof import inner_loop
+from noiseproof.layouts.layout import layout_of
 from noiseproof.models import mlp
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.rivals import RIVALS
 from noiseproof.rivals.knobs import LogUniform, Switch, check_knobs
 from noiseproof.rivals.ranges import usual_num_trials

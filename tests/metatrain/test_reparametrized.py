@@ -11,12 +11,12 @@ import pytest
 
 from noiseproof import inner_loop
 from noiseproof.inner_loop import Window
+from noiseproof.layouts.layout import layout_of
 from noiseproof.metatrain import Objective, pes, recipe_of, reparametrized
 from noiseproof.metatrain.reparametrized import LEVELS, weights_only
 from noiseproof.metatrain.unrolling import start_run
 from noiseproof.models import mlp
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.tasks.outer_losses import mixture

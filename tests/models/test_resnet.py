@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from noiseproof import inner_loop
+from noiseproof.layouts.layout import layout_of, roles
 from noiseproof.models.resnet import architecture, resnet
 from noiseproof.optimizers import structured, universal
-from noiseproof.optimizers.layout import layout_of, roles
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.tasks.outer_losses import mixture

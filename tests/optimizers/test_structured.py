@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+from noiseproof.layouts.layout import layout_of
 from noiseproof.models import mlp
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.optimizers.schedules import SMALLEST, cosine
 from noiseproof.optimizers.structured import between, filter_pull, structured
 from noiseproof.rivals.decayed_adam import Decays, decayed_adam

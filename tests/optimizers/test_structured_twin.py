@@ -14,9 +14,9 @@ import numpy as np
 import optax
 import pytest
 
+from noiseproof.layouts.layout import layout_of
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import structured
-from noiseproof.optimizers.layout import layout_of
 
 IMAGE_SHAPE = (5, 4, 2)
 NUM_STEPS = 4

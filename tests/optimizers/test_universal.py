@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from noiseproof.layouts.layout import layout_of
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import structured, universal
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.optimizers.structured import Scales, known_kind
 from noiseproof.optimizers.universal import BASES, from_structured, scales_of
 from noiseproof.types import TensorRole

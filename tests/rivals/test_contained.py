@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from noiseproof import inner_loop
+from noiseproof.layouts.layout import layout_of
 from noiseproof.models import mlp
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.rivals import RIVALS
 from noiseproof.rivals.knobs import Switch, Values
 from noiseproof.tasks.image_classification import TaskData, image_classification

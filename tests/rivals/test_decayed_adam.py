@@ -5,8 +5,8 @@ import optax
 import pytest
 from scipy.ndimage import uniform_filter
 
+from noiseproof.layouts.layout import layout_of
 from noiseproof.models import convnet, mlp
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.rivals.decayed_adam import (
     Decays,
     add_decays,

@@ -14,11 +14,11 @@ from noiseproof.experiment import settings as sections
 from noiseproof.experiment.choices import built, kind_of
 from noiseproof.experiment.settings import Settings
 from noiseproof.inner_loop import Window, faster_in_turn
+from noiseproof.layouts.layout import layout_of
 from noiseproof.metatrain import Objective, Placement, recipe_of
 from noiseproof.models import MODELS
 from noiseproof.models.standardized import channel_statistics, standardized
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component
 from noiseproof.tasks.outer_losses import OUTER_LOSSES, OuterLoss

@@ -20,6 +20,7 @@ from noiseproof.experiment.comparison import condition, device_words, entry, pro
 from noiseproof.experiment.problem import on_device
 from noiseproof.files import write_whole
 from noiseproof.inner_loop import Window, faster_in_turn
+from noiseproof.layouts.layout import layout_of
 from noiseproof.messages import short
 from noiseproof.metatrain import flattened
 from noiseproof.metatrain.builders import EstimatorBuilder
@@ -27,7 +28,6 @@ from noiseproof.metatrain.objective import Objective, recipe_of
 from noiseproof.metatrain.outer_loop import Plan
 from noiseproof.metatrain.outer_loop import meta_train as outer_loop
 from noiseproof.metatrain.sharding import Placement
-from noiseproof.optimizers.layout import layout_of
 from noiseproof.report.page import render
 from noiseproof.report.tables import accuracy_text
 from noiseproof.results import MetaTraining, MetricsLine, Record, Run, summarize

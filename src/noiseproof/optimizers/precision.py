@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from noiseproof.layouts.tensors import check_float, names
 from noiseproof.messages import short
 from noiseproof.optimizers.features import check_params
-from noiseproof.optimizers.tensors import check_float, names
 from noiseproof.types import Optimizer, Params
 
 

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.features import check_params
 from noiseproof.optimizers.filters import neighborhood_mean
-from noiseproof.optimizers.layout import fit_layout
 from noiseproof.optimizers.matrices import on_filters, on_matrices
 from noiseproof.optimizers.orthogonal import orthogonalized
 from noiseproof.optimizers.scaled_adam import ScaledAdamState, adam_direction, start_adam

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Scalar
 
+from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.filters import neighborhood_mean
-from noiseproof.optimizers.layout import fit_layout
 from noiseproof.optimizers.matrices import on_filters
 from noiseproof.types import NEAREST_KIND, Layout, Optimizer, Params, TensorRole
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Scalar
 
-from noiseproof.optimizers.layout import fit_layout
+from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.matrices import on_matrices
 from noiseproof.optimizers.orthogonal import ROOT_MEAN_SQUARE, orthogonalized
 from noiseproof.types import NEAREST_KIND, Layout, Optimizer, Params

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Scalar
 
-from noiseproof.optimizers.layout import fit_layout
+from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.matrices import as_matrices
 from noiseproof.types import Layout, Optimizer, Params, TensorRole
 

@@ -13,7 +13,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray, Scalar
 
-from noiseproof.optimizers.layout import fit_layout
+from noiseproof.layouts.layout import fit_layout
 from noiseproof.types import Layout, Params, Perturb
 
 Gradient: TypeAlias = Callable[[Params], Params]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import ArrayLike, Scalar
 
-from noiseproof.optimizers.layout import fit_layout
+from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.schedules import cosine
 from noiseproof.rivals.averaging import averaged
 from noiseproof.rivals.decayed_adam import Decays, add_decays, decayed_adam

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import optax
 import pytest
 
+from noiseproof.layouts.layout import check_layout, layout_of, roles
 from noiseproof.models import convnet, mlp
-from noiseproof.optimizers.layout import check_layout, layout_of, roles
 from noiseproof.types import TensorRole
 
 IMAGE_SHAPE = (4, 4, 1)

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
-from noiseproof.optimizers.conventions import REMEDY, Axes
-from noiseproof.optimizers.tensors import Tensor, title
+from noiseproof.layouts.conventions import REMEDY, Axes
+from noiseproof.layouts.tensors import Tensor, title
 
 
 def in_order(

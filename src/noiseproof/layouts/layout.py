@@ -13,14 +13,14 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
+from noiseproof.layouts.conventions import given_axes, named_axes
+from noiseproof.layouts.meetings import Use
+from noiseproof.layouts.named_roles import named_roles
+from noiseproof.layouts.tensors import Tensor, names, tensors_of
+from noiseproof.layouts.traced_roles import traced_roles
+from noiseproof.layouts.tracing import trace
+from noiseproof.layouts.views import Factor
 from noiseproof.messages import short
-from noiseproof.optimizers.conventions import given_axes, named_axes
-from noiseproof.optimizers.meetings import Use
-from noiseproof.optimizers.named_roles import named_roles
-from noiseproof.optimizers.tensors import Tensor, names, tensors_of
-from noiseproof.optimizers.traced_roles import traced_roles
-from noiseproof.optimizers.tracing import trace
-from noiseproof.optimizers.views import Factor
 from noiseproof.types import Layout, Params, TensorRole
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
-from noiseproof.optimizers.meetings import (
+from noiseproof.layouts.meetings import (
     BATCH,
     FEATURE,
     HEIGHT,
@@ -25,7 +25,7 @@ from noiseproof.optimizers.meetings import (
     merged,
     shape_out,
 )
-from noiseproof.optimizers.views import Dims, reshaped, resized, whole
+from noiseproof.layouts.views import Dims, reshaped, resized, whole
 from noiseproof.types import Params
 
 NESTED = ("jaxpr", "call_jaxpr", "fun_jaxpr")

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from noiseproof.optimizers.conventions import STATISTIC_WORDS
-from noiseproof.optimizers.meetings import FEATURE, HEIGHT, WIDTH, Use
-from noiseproof.optimizers.tensors import Tensor, own_words, title
-from noiseproof.optimizers.tracing import Traced
-from noiseproof.optimizers.views import UNKNOWN, Factor
+from noiseproof.layouts.conventions import STATISTIC_WORDS
+from noiseproof.layouts.meetings import FEATURE, HEIGHT, WIDTH, Use
+from noiseproof.layouts.tensors import Tensor, own_words, title
+from noiseproof.layouts.tracing import Traced
+from noiseproof.layouts.views import UNKNOWN, Factor
 from noiseproof.types import TensorRole
 
 IMAGE_AXES = (HEIGHT, WIDTH, FEATURE)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from jax.extend.core import JaxprEqn
 
-from noiseproof.optimizers.views import (
+from noiseproof.layouts.views import (
     UNKNOWN,
     Dims,
     Factor,

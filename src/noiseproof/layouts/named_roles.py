@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Sequence
 
-from noiseproof.optimizers.conventions import (
+from noiseproof.layouts.conventions import (
     BIAS_WORDS,
     NORM_WORDS,
     REMEDY,
@@ -22,8 +22,8 @@ from noiseproof.optimizers.conventions import (
     takes_image,
     unnamed,
 )
-from noiseproof.optimizers.order import in_order, place_of
-from noiseproof.optimizers.tensors import Tensor, own_words, title, words
+from noiseproof.layouts.order import in_order, place_of
+from noiseproof.layouts.tensors import Tensor, own_words, title, words
 from noiseproof.types import TensorRole
 
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from noiseproof.layouts.tensors import Tensor, own_words, title, words
 from noiseproof.messages import short
-from noiseproof.optimizers.tensors import Tensor, own_words, title, words
 from noiseproof.types import Params
 
 INPUTS_FIRST = ("noiseproof", "flax", "haiku")

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from noiseproof.optimizers.layout import layout_of, roles
-from noiseproof.optimizers.tensors import tensors_of
+from noiseproof.layouts.layout import layout_of, roles
+from noiseproof.layouts.tensors import tensors_of
 
 IMAGE_SHAPE = (16, 16, 3)
 NUM_CLASSES = 7

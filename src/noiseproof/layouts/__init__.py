@@ -1,0 +1,1 @@
+"""What each tensor of a classifier is: roles, read from its forward pass or from its names."""
