@@ -87,7 +87,8 @@ def read_roles(
     if not weights:
         raise ValueError("The model must have at least one convolution or linear layer, got none.")
     if example is None:
-        roles = registered_roles(weights, image_shape)
+        unsaid = [weight for weight in weights if weight.name not in said]
+        roles = registered_roles(unsaid, image_shape, {role.kind for role in said.values()})
         extra: dict[str, str] = {}
     else:
         traced = trace(model, example, frozenset(weight.name for weight in weights))
@@ -183,22 +184,42 @@ def vector_role(param: Param, traced: str | None) -> Role:
 
 
 def registered_roles(
-    weights: list[Param], image_shape: tuple[int, int, int] | None
+    weights: list[Param], image_shape: tuple[int, int, int] | None, said: set[str]
 ) -> dict[str, Role]:
     """The roles of weights by the order of modules.
+
+    Args:
+        weights: Those whose roles were not said.
+        image_shape: Of one image, or None.
+        said: Kinds that were said of others.
 
     Raises:
         ValueError: The first one takes no images, or the last one yields no logits.
     """
+    if not weights:
+        return {}
     first, last = weights[0], weights[-1]
-    roles = {param.name: end_role(param, is_last=param is last) for param in weights}
-    roles[first.name] = first_role(first, image_shape)
+    has_readout = "readout" in said
+    roles = {
+        param.name: end_role(param, is_last=param is last and not has_readout) for param in weights
+    }
+    if "first" not in said:
+        roles[first.name] = first_role(first, image_shape)
+    if has_readout or first is last:
+        return roles
     role = last.role or Role("hidden")
-    if len(weights) > 1 and (role.stack > 1 or (len(last.shape) > 2 and role.kind != "pointwise")):
+    if role.stack > 1 or (len(last.shape) > 2 and role.kind != "pointwise"):
         raise ValueError(
             f"The last weight must yield the logits, got {title(last)}; write example=images, a"
             " batch, so that the order of layers is read from a forward pass."
         )
+    for param in weights[:-1]:
+        # As many units as there are logits, which the last one does not take for its inputs.
+        if len(param.shape) == 2 and param.shape[0] == last.shape[0] != last.shape[1]:
+            raise ValueError(
+                f"Both {title(param)} and {title(last)} may yield the logits; write"
+                " example=images, a batch, so that a forward pass says which."
+            )
     return roles
 
 

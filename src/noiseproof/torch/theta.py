@@ -27,7 +27,7 @@ NUM_BANDS = 3
 LOG_SCALE = 10.0
 """One unit of theta moves the logarithm of a rate by ten."""
 
-SMALLEST = 0.01
+LEAST_SHRINKAGE = 0.01
 """Of the cosine by which steps shrink."""
 
 RATES = {"step": 3e-3, "decay": 1e-1, "bands": 1e-1, "mean": 1.0, "orthogonal": 0.0}
@@ -124,6 +124,6 @@ def rates_at(knots: Float[Tensor, "rows knots"], fraction: Float[Tensor, ""]) ->
     step, decay, bands, mean = (
         start * part.exp() for start, part in zip(RATES.values(), logarithms[:-1], strict=False)
     )
-    shrinkage = (0.5 * (1.0 + torch.cos(math.pi * fraction))).clamp(min=SMALLEST)
+    shrinkage = (0.5 * (1.0 + torch.cos(math.pi * fraction))).clamp(min=LEAST_SHRINKAGE)
     share = logarithms[-1].sigmoid()
     return Rates(step * shrinkage, decay, bands.view(2, NUM_BANDS), mean, share)

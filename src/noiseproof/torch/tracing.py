@@ -101,9 +101,10 @@ class Watch(TorchFunctionMode):
         used = [one for one in names if one in self.weights]
         for one in names:
             if one not in self.weights and one not in self.kinds:
-                # A gain of filters that were standardized meets the image within them.
-                kind = "norm" if used and name.startswith(("conv", "linear")) else None
-                self.kinds[one] = kind or self.kind(name, one)
+                # A gain of filters that were standardized meets the image within them; what passes
+                # a weight as the image does is a learned query.
+                inside = "norm" if name.startswith(("conv", "linear")) else "token"
+                self.kinds[one] = inside if used else self.kind(name, one)
         for one in used:
             self.order.setdefault(one, len(self.order))
             self.units[one] = (
