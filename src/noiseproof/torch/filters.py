@@ -1,18 +1,25 @@
 """The pulls on a layer's filters: each band of them, and their mean, towards zero."""
 
-from jaxtyping import Float
-
 import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from noiseproof.torch.roles import Role, as_matrices, from_matrices
 from noiseproof.torch.scales import Scales
 from noiseproof.torch.theta import Rates
-from torch import Tensor
+
+LARGEST_PLANE = 64
+"""Points of a filter up to which one product mixes all of them."""
 
 
-def filter_pull(
-    rates: Rates, scale: Scales, role: Role, weight: Float[Tensor, "..."]
-) -> Float[Tensor, "..."]:
-    """Each band of the filters and their mean, times its rate.
+def add_filter_pull(
+    change: Float[Tensor, "..."],
+    rates: Rates,
+    scale: Scales,
+    role: Role,
+    weight: Float[Tensor, "..."],
+) -> None:
+    """Add each band of the filters and their mean, times its rate, to a change of the weight.
 
     A band is what one pass of a 3×3 mean takes away, what two more do, and the rest.
     """
@@ -25,28 +32,28 @@ def filter_pull(
         filters = matrix.reshape(-1, height, width, channels).movedim(-1, 1)
     else:
         filters = matrix.reshape(-1, channels, height, width)
-    mean = filters.mean(dim=(1, 2, 3), keepdim=True)
-    sides = smoothing(height, weight), smoothing(width, weight)
-    cubes = torch.linalg.matrix_power(sides[0], 3), torch.linalg.matrix_power(sides[1], 3)
-    # rate₁ (F - S F) + rate₂ (S F - S³ F) + rate₃ (S³ F - mean) + rate mean, by powers of S.
-    once, thrice = (spread(*pair, filters) for pair in (sides, cubes))
-    pull = bands[0] * filters + (bands[1] - bands[0]) * once + (bands[2] - bands[1]) * thrice
-    pull = pull + (mean_rate - bands[2]) * mean
+    pull = mixed(filters, bands).add_(
+        filters.mean(dim=(1, 2, 3), keepdim=True) * (mean_rate - bands[2])
+    )
     pull = pull.movedim(1, -1) if role.is_last_channels else pull
-    return from_matrices(role, pull.reshape(matrix.shape), weight)
+    change.add_(from_matrices(role, pull.reshape(matrix.shape), weight))
 
 
-def spread(
-    rows: Float[Tensor, "height height"],
-    columns: Float[Tensor, "width width"],
-    filters: Float[Tensor, "units channels height width"],
+def mixed(
+    filters: Float[Tensor, "units channels height width"], bands: Float[Tensor, " bands"]
 ) -> Float[Tensor, "units channels height width"]:
-    """Filters whose points were mixed, along the height and along the width."""
+    """rate₁ (F - S F) + rate₂ (S F - S³ F) + rate₃ S³ F, of filters F and their smoothing S."""
     height, width = filters.shape[-2:]
-    if height * width <= 64:
-        # One product: small planes one by one cost more than they compute.
-        return (filters.flatten(2) @ torch.kron(rows, columns).mT).view_as(filters)
-    return rows @ filters @ columns.mT
+    rows, columns = smoothing(height, filters), smoothing(width, filters)
+    smoother = torch.linalg.matrix_power(rows, 3), torch.linalg.matrix_power(columns, 3)
+    weights = bands[0], bands[1] - bands[0], bands[2] - bands[1]
+    if height * width > LARGEST_PLANE:
+        once, thrice = rows @ filters @ columns.mT, smoother[0] @ filters @ smoother[1].mT
+        return weights[0] * filters + weights[1] * once + weights[2] * thrice
+    # One product: small planes one by one cost more than they compute.
+    points = torch.eye(height * width, dtype=filters.dtype, device=filters.device)
+    mixing = weights[1] * torch.kron(rows, columns) + weights[2] * torch.kron(*smoother)
+    return (filters.flatten(2) @ (weights[0] * points + mixing).mT).view(filters.shape)
 
 
 def smoothing(size: int, like: Tensor) -> Float[Tensor, "size size"]:

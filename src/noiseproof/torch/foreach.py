@@ -6,16 +6,16 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from jaxtyping import Float
-
 import torch
-from noiseproof.torch.filters import filter_pull
+from jaxtyping import Float
+from torch import Tensor
+
+from noiseproof.torch.filters import add_filter_pull
 from noiseproof.torch.moments import BETAS, EPSILON, Moments, unit
 from noiseproof.torch.orthogonal import orthogonalized, power_of_two
 from noiseproof.torch.roles import Role, as_matrices, from_matrices, is_matrix, row_of
 from noiseproof.torch.scales import Scales
 from noiseproof.torch.theta import Rates
-from torch import Tensor
 
 
 def foreach_step(
@@ -34,19 +34,21 @@ def foreach_step(
     grads = [grad.to(mean.dtype) for grad, mean in zip(grads, means, strict=True)]
     grads = torch._foreach_mul(grads, unit(exponent, maximize=maximize))
     shrinkage = power_of_two(torch.stack(exponents) - exponent)
-    torch._foreach_mul_(means, shrinkage.unbind())
-    torch._foreach_lerp_(means, grads, 1.0 - BETAS[0])
+    torch._foreach_mul_(means, (shrinkage * BETAS[0]).unbind())
+    torch._foreach_add_(means, grads, alpha=1.0 - BETAS[0])
     torch._foreach_mul_(squares, (shrinkage**2 * BETAS[1]).unbind())
     torch._foreach_addcmul_(squares, grads, grads, 1.0 - BETAS[1])
     torch._foreach_add_(steps, 1.0)
     torch._foreach_copy_(exponents, [exponent] * len(exponents))
 
     count = torch.stack(steps)
-    factor = torch.stack([keep(rates.share, role) for role in roles]) / (1.0 - BETAS[0] ** count)
-    roots = torch._foreach_sqrt(squares)
-    torch._foreach_mul_(roots, (1.0 - BETAS[1] ** count).rsqrt().unbind())
-    torch._foreach_add_(roots, EPSILON)
-    changes = torch._foreach_div(means, roots)
+    root_factor = (1.0 - BETAS[1] ** count).rsqrt()
+    factor = torch.stack([keep(rates.share, role) for role in roles])
+    factor = factor / ((1.0 - BETAS[0] ** count) * root_factor)
+    changes = torch._foreach_sqrt(squares)
+    torch._foreach_add_(changes, (EPSILON / root_factor).unbind())
+    torch._foreach_reciprocal_(changes)
+    torch._foreach_mul_(changes, means)
     torch._foreach_mul_(changes, scaled(factor.unbind(), [scale.adam for scale in scales]))
 
     wide = [param.to(mean.dtype) for param, mean in zip(params, means, strict=True)]
@@ -101,4 +103,4 @@ def add_pulls(
     """Add the pulls on filters."""
     for change, param, role, scale in zip(changes, wide, roles, scales, strict=True):
         if role.points:
-            change.add_(filter_pull(rates, scale, role, param))
+            add_filter_pull(change, rates, scale, role, param)

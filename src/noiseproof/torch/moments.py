@@ -10,11 +10,11 @@ the run has met so far, rounded up to a power of two, which changes no digit of 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxtyping import Float
-
 import torch
-from noiseproof.torch.orthogonal import exponent_of, power_of_two
+from jaxtyping import Float
 from torch import Tensor
+
+from noiseproof.torch.orthogonal import exponent_of, power_of_two
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8

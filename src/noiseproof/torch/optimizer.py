@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from noiseproof.messages import short
 from noiseproof.torch.foreach import foreach_step
 from noiseproof.torch.moments import LEAST_EXPONENT, Moments, run_exponent
@@ -15,7 +17,6 @@ from noiseproof.torch.reading import check_whole, declared_role, read_roles
 from noiseproof.torch.roles import Role
 from noiseproof.torch.scales import Scales, scales_of
 from noiseproof.torch.theta import load_theta, rates_at
-from torch import Tensor, nn
 
 DEFAULT_NAME = "spectral-cifar-convnet-gpu"
 """The shipped optimizer that was meta-trained on the largest classifier, on color images."""

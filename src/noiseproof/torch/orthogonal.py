@@ -7,9 +7,8 @@ Source: Jordan et al., Muon: an optimizer for hidden layers in neural networks (
 coefficients these are.
 """
 
-from jaxtyping import Float
-
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -31,7 +30,7 @@ def orthogonalized(
     # Of a square one the side of the outputs, as in JAX: rounding of either side is its own.
     is_wide = matrices.shape[-2] <= matrices.shape[-1]
     # Divided by a power of two, so that squares are numbers of single precision.
-    largest = matrices.abs().amax(dim=(-2, -1), keepdim=True)
+    largest = torch.linalg.vector_norm(matrices, float("inf"), dim=(-2, -1), keepdim=True)
     tall = matrices * power_of_two(-exponent_of(largest))
     tall = tall.mT if is_wide else tall
     gram = tall.mT @ tall

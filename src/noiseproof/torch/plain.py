@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
-from noiseproof.torch.filters import filter_pull
+from noiseproof.torch.filters import add_filter_pull
 from noiseproof.torch.moments import BETAS, EPSILON, Moments, unit
 from noiseproof.torch.orthogonal import orthogonalized, power_of_two
 from noiseproof.torch.roles import Role, as_matrices, from_matrices, is_matrix, row_of
 from noiseproof.torch.scales import Scales
 from noiseproof.torch.theta import Rates
-from torch import Tensor
 
 
 def plain_step(
@@ -39,13 +40,16 @@ def plain_step(
     ):
         shrinkage = power_of_two(own_exponent - exponent)
         grad = grad.to(mean.dtype) * unit(exponent, maximize=maximize)
-        mean.mul_(shrinkage).lerp_(grad, 1.0 - BETAS[0])
+        mean.mul_(shrinkage * BETAS[0]).add_(grad, alpha=1.0 - BETAS[0])
         square.mul_(shrinkage**2 * BETAS[1]).addcmul_(grad, grad, value=1.0 - BETAS[1])
         step.add_(1.0)
         own_exponent.copy_(exponent)
-        root = square.sqrt().mul_((1.0 - BETAS[1] ** step).rsqrt()).add_(EPSILON)
-        direction = (mean / root).div_(1.0 - BETAS[0] ** step)
-        change = pulled(rates, role, scale, param.to(mean.dtype), direction, mean)
+        # mean / (root of square + ε), both without bias; so few passes over memory as may be.
+        root_factor = (1.0 - BETAS[1] ** step).rsqrt()
+        root = torch.sqrt(square, out=grad).add_(EPSILON / root_factor)
+        direction = torch.div(mean, root, out=root)
+        factor = 1.0 / ((1.0 - BETAS[0] ** step) * root_factor)
+        change = pulled(rates, role, scale, param.to(mean.dtype), direction, factor, mean)
         param.add_(change.mul_(-lr * rates.step[row_of(role)]))
 
 
@@ -55,6 +59,7 @@ def pulled(
     scale: Scales,
     param: Float[Tensor, "..."],
     direction: Float[Tensor, "..."],
+    factor: Float[Tensor, ""],
     momentum: Float[Tensor, "..."],
 ) -> Float[Tensor, "..."]:
     """The direction with all pulls towards zero, of which a step is taken.
@@ -64,17 +69,19 @@ def pulled(
         role: Of the tensor.
         scale: Of the tensor.
         param: The tensor, in the type of its state.
-        direction: Adam's, which is overwritten.
+        direction: Adam's without its factor, which is overwritten.
+        factor: Of Adam's direction.
         momentum: Adam's mean gradient.
     """
     row = row_of(role)
     if is_matrix(role):
         share = rates.share[row]
         other = from_matrices(role, orthogonalized(as_matrices(role, momentum)), param)
-        direction.mul_((1.0 - share) * scale.adam).add_(other * (share * scale.orthogonal))
-    elif scale.adam != 1.0:
-        direction.mul_(scale.adam)
-    direction.add_(param * (rates.decay[row] * scale.decay))
+        direction.mul_(factor * (1.0 - share) * scale.adam)
+        direction.addcmul_(other, share * scale.orthogonal)
+    else:
+        direction.mul_(factor * scale.adam)
+    direction.addcmul_(param, rates.decay[row] * scale.decay)
     if role.points:
-        direction.add_(filter_pull(rates, scale, role, param))
+        add_filter_pull(direction, rates, scale, role, param)
     return direction

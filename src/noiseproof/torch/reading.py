@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
@@ -22,7 +23,6 @@ from noiseproof.torch.roles import (
     weight_role,
 )
 from noiseproof.torch.tracing import Traced, trace
-from torch import Tensor, nn
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 TABLES = (nn.Embedding, nn.EmbeddingBag)
@@ -215,7 +215,8 @@ def registered_roles(
         )
     for param in weights[:-1]:
         # As many units as there are logits, which the last one does not take for its inputs.
-        if len(param.shape) == 2 and param.shape[0] == last.shape[0] != last.shape[1]:
+        is_alike = len(param.shape) == 2 and param.shape[:1] == last.shape[:1]
+        if is_alike and param.shape[:1] != last.shape[1:2]:
             raise ValueError(
                 f"Both {title(param)} and {title(last)} may yield the logits; write"
                 " example=images, a batch, so that a forward pass says which."

@@ -9,10 +9,10 @@ import math
 from typing import NamedTuple
 
 from jaxtyping import Float
+from torch import Tensor
 
 from noiseproof.messages import short
 from noiseproof.torch.theta import KINDS, MATRICES
-from torch import Tensor
 
 NEAREST_KIND = {
     "first": "first",  # meets the image

@@ -9,12 +9,12 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxtyping import Float
-
 import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from noiseproof.messages import short
 from noiseproof.published import find, read_published
-from torch import Tensor
 
 KINDS = ("first", "hidden", "readout", "bias", "norm")
 """Kinds of tensors, in the order of theta's rows."""

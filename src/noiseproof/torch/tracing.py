@@ -7,11 +7,10 @@ where a dense layer meets the image its inputs say which pixels they are.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from jaxtyping import Float
-from torch.overrides import TorchFunctionMode
-
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 ADDING = {"add", "add_", "__add__", "__radd__", "__iadd__", "sub", "__sub__", "__rsub__", "addcmul"}
 MULTIPLYING = {"mul", "mul_", "__mul__", "__rmul__", "__imul__", "div", "__truediv__", "prelu"}
