@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.torch.orthogonal import exponent_of, power_of_two
+from noiseproof.torch.orthogonal import exponent_of, largest, power_of_two
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -51,9 +51,12 @@ def run_exponent(
     counted = [grad for grad in grads if grad.numel()]
     if not counted:
         return before
-    sizes = torch._foreach_norm(counted, float("inf"))
-    largest = torch.stack([size.to(device, torch.float32) for size in sizes]).max()
-    return torch.maximum(before, torch.where(largest.isfinite(), exponent_of(largest), before))
+    if device.type == "cpu":
+        sizes = [largest(grad.flatten(), (0,)) for grad in counted]
+    else:
+        sizes = torch._foreach_norm(counted, float("inf"))
+    size = torch.stack([size.to(device, torch.float32).squeeze() for size in sizes]).max()
+    return torch.maximum(before, torch.where(size.isfinite(), exponent_of(size), before))
 
 
 def unit(exponent: Float[Tensor, ""], *, maximize: bool) -> Float[Tensor, ""]:
