@@ -63,7 +63,7 @@ REFUSED = {
     ),
     "num_steps": (lambda: build(small_net(), num_steps=0), "num_steps must be a positive"),
     "lr": (lambda: build(small_net(), lr=-1.0), "lr must be a number that is not negative"),
-    "name": (lambda: build(small_net(), "spectral"), "There is no learned optimizer spectral"),
+    "name": (lambda: build(small_net(), "spectral"), "There is no learned optimizer 'spectral'"),
     "role": (lambda: build(small_net(), roles={"0.weight": "main"}), "must be one of first"),
     "role of none": (lambda: build(small_net(), roles={"9": "bias"}), "has no '9'"),
     "points": (

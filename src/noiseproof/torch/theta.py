@@ -91,7 +91,8 @@ def load_theta(name: str | Path) -> Theta:
     rule = card["rule"]
     if rule not in ("structured", "universal"):
         raise ValueError(
-            f"{name} is of the rule {short(rule)}; noiseproof.torch knows structured and universal."
+            f"{short(str(name))} is of the rule {short(rule)}; noiseproof.torch knows structured"
+            " and universal."
         )
     tables = {key: torch.tensor(array) for key, array in arrays.items()}
     num_knots = card["options"].get("num_knots", 4)
@@ -104,7 +105,7 @@ def load_theta(name: str | Path) -> Theta:
         **(EXPONENTS if rule == "universal" else {}),
     }
     if {key: tuple(table.shape) for key, table in tables.items()} != wanted:
-        raise ValueError(f"The weights of {name} are not those of the rule {rule}.")
+        raise ValueError(f"The weights of {short(str(name))} are not those of the rule {rule}.")
     knots = torch.cat([tables[key].float().reshape(-1, num_knots) for key in RATES])
     exponents = {key: tables[key].tolist() for key in EXPONENTS if key in tables}
     return Theta(knots, exponents, card["theta_sha256"])
