@@ -5,8 +5,10 @@ On small tensors other threads of PyTorch only wait, and many tests run at once.
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import jaxtyping
 import pytest
 
 if importlib.util.find_spec("torch"):
@@ -46,6 +48,14 @@ def check_roles(model: Any, kinds: dict[str, str], refused: str | None) -> None:
     with pytest.raises(ValueError, match=refused) as refusal:
         read(model)
     assert len(str(refusal.value)) < 300
+
+
+@pytest.fixture
+def without_shape_checks() -> Iterator[None]:
+    """Other tests check the shapes of steps; of many steps that would take most of the time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

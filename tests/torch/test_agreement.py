@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -275,14 +274,6 @@ def random_universal(tmp_path):
     shapes = jax.eval_shape(learned.init, jax.random.key(0))
     theta = {name: np.float32(0.1 * rng.normal(size=shapes[name].shape)) for name in sorted(shapes)}
     return save_theta(tmp_path, theta, {"rule": "universal", "options": {}})
-
-
-@pytest.fixture
-def without_shape_checks():
-    """The steps of other tests are checked; here they would take most of the time."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @functools.cache

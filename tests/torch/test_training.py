@@ -91,7 +91,8 @@ def jax_accuracy(images, labels, batches, train, test):
     ]
 
 
-@pytest.mark.slow  # half a minute of training
+@pytest.mark.slow  # a minute of training
+@pytest.mark.usefixtures("without_shape_checks")
 @pytest.mark.filterwarnings("ignore:.*was meta-trained with")
 def test_a_residual_net_ends_as_in_jax():
     """Catches a step that agrees on random gradients and goes wrong in a training run."""
