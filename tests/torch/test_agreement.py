@@ -19,9 +19,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra [torch] is not installed")
 
 from noiseproof.checkpoint import save_theta  # noqa: E402
+from noiseproof.layouts.layout import layout_of, roles  # noqa: E402
 from noiseproof.models import convnet, mlp, resnet  # noqa: E402
 from noiseproof.optimizers import LEARNED_OPTIMIZERS  # noqa: E402
-from noiseproof.layouts.layout import layout_of, roles  # noqa: E402
 from noiseproof.torch import LearnedOptimizer, Role  # noqa: E402
 from noiseproof.zoo import load_learned, shipped_names  # noqa: E402
 
