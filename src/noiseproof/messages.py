@@ -1,9 +1,13 @@
 """Values within one-line messages: quoted, and cut where they are long."""
 
+from pathlib import Path
 from typing import Any
 
 MOST_LETTERS = 80
 """A longer value is cut here."""
+
+LONGEST_PATH = 255
+"""Letters of a path at most, so that every message that names it is a short line."""
 
 
 def short(value: Any) -> str:
@@ -15,3 +19,12 @@ def short(value: Any) -> str:
         value = value[:MOST_LETTERS]
     text = " ".join(repr(value).split())
     return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 3] + "..."
+
+
+def require_printable(path: Path | str) -> None:
+    """Raises ValueError where a path is too long for a message, or would break its line."""
+    text = str(path)
+    if len(text) > LONGEST_PATH or not text.isprintable():
+        raise ValueError(
+            f"A path must be printable and of at most {LONGEST_PATH} letters, got {short(text)}."
+        )

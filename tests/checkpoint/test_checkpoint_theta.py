@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from noiseproof import seal as seal_module
 from noiseproof.checkpoint import load_theta, save_theta
-from noiseproof.checkpoint import seal as seal_module
 
 CARD = {
     "rule": "mlp",

@@ -15,7 +15,6 @@ import numpy as np
 
 from fuzzing.cases import Case, Files, changed, damaged, nested, require_short_line
 from noiseproof.checkpoint import load_state, save_state
-from noiseproof.checkpoint.seal import seal, sha256
 from noiseproof.evaluate.tuning import Tuned
 from noiseproof.experiment.build import Search
 from noiseproof.experiment.folder import CONFIG_FILE, claim
@@ -38,6 +37,7 @@ from noiseproof.results import (
 )
 from noiseproof.results.files import READERS, append_metrics, truncate_metrics
 from noiseproof.rivals import RIVALS
+from noiseproof.seal import seal, sha256
 from noiseproof.zoo.loading import FOLDER, load_learned, num_weights_of
 
 SHIPPED = "gaussian-digits-mlp"

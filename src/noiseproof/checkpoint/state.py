@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from noiseproof.checkpoint.seal import UNFINISHED, flush, seal, sha256, unseal
 from noiseproof.extras import library
+from noiseproof.seal import UNFINISHED, flush, seal, sha256, unseal
 
 MANIFEST = "manifest.json"
 ARRAYS = "arrays"

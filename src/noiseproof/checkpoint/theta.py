@@ -12,12 +12,9 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import PyTree
 
-from noiseproof.checkpoint.seal import replace_files, seal, sha256, unfinished, unseal
-from noiseproof.files import read_whole
 from noiseproof.messages import short
-
-WEIGHTS_SUFFIX = ".safetensors"
-DTYPES = ("float16", "float32")
+from noiseproof.published import DTYPES, check_card, read_published, theta_files
+from noiseproof.seal import replace_files, seal, sha256
 
 
 def save_theta(path: str | Path, theta: PyTree, card: dict[str, Any]) -> Path:
@@ -38,9 +35,9 @@ def save_theta(path: str | Path, theta: PyTree, card: dict[str, Any]) -> Path:
         ValueError: `theta` is no nest of dicts of float arrays, or `card` lacks its rule or
             options or holds what JSON cannot.
     """
-    weights_file, card_file = _theta_files(Path(path))
+    weights_file, card_file = theta_files(Path(path))
     weights = safetensors.numpy.save(_flatten(theta))
-    _check_card(card)
+    check_card(card)
     sealed = seal({**card, "theta_sha256": sha256(weights)})
     weights_file.parent.mkdir(parents=True, exist_ok=True)
     replace_files({weights_file: weights, card_file: sealed})
@@ -59,55 +56,8 @@ def load_theta(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         ValueError: A file is missing or damaged, or of another format version.
     """
-    weights_file, card_file = _theta_files(Path(path))
-    weights = read_whole(weights_file)
-    card = _waiting_card(card_file, sha256(weights)) or unseal(card_file)
-    _check_card(card)
-    if sha256(weights) != card.get("theta_sha256"):
-        raise ValueError(f"{weights_file} is damaged or not the one of {card_file.name}.")
-    return _unflatten(_arrays(weights, weights_file)), card
-
-
-def _arrays(weights: bytes, path: Path) -> dict[str, np.ndarray]:
-    """The arrays by their names, of the types that a theta has."""
-    try:
-        arrays = safetensors.numpy.load(weights)
-    # What the library raises for its own format is no ValueError, and a type that NumPy has not a
-    # KeyError.
-    except Exception:
-        raise ValueError(f"{path} must be a whole safetensors file.") from None
-    for name, array in arrays.items():
-        if str(array.dtype) not in DTYPES:
-            raise ValueError(
-                f"{path} must hold {' or '.join(DTYPES)} arrays, got {array.dtype} at "
-                f"{short(name)}."
-            )
-        if not np.isfinite(array.astype(np.float32)).all():
-            raise ValueError(f"{path} must be finite, but {short(name)} is not: it diverged.")
-    return arrays
-
-
-def _theta_files(path: Path) -> tuple[Path, Path]:
-    """The files of weights and card."""
-    weights_file = path if path.suffix == WEIGHTS_SUFFIX else path / f"theta{WEIGHTS_SUFFIX}"
-    return weights_file, weights_file.with_suffix(".json")
-
-
-def _waiting_card(card_file: Path, digest: str) -> dict[str, Any] | None:
-    """The card of weights that got their name when a kill left the card without its own."""
-    try:
-        card = unseal(unfinished(card_file))
-    except ValueError:
-        return None
-    return card if card.get("theta_sha256") == digest else None
-
-
-def _check_card(card: dict[str, Any]) -> None:
-    for name, kind in (("rule", str), ("options", dict)):
-        if not isinstance(card.get(name), kind):
-            raise ValueError(
-                f"A card must hold {name} ({kind.__name__}), got {short(card.get(name))}."
-            )
+    arrays, card = read_published(Path(path))
+    return _unflatten(arrays), card
 
 
 def _flatten(theta: PyTree, prefix: str = "") -> dict[str, np.ndarray]:

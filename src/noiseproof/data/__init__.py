@@ -12,8 +12,7 @@ from noiseproof.data.images_folder import read_images_folder
 from noiseproof.data.matlab import read_matlab, read_svhn
 from noiseproof.data.npz import read_npz
 from noiseproof.data.published import EMNIST_CLASSES, PUBLISHED
-from noiseproof.data.trust import require_printable
-from noiseproof.messages import short
+from noiseproof.messages import require_printable, short
 
 __all__ = ["DATASETS", "FILES", "PUBLISHED", "Dataset", "Source", "image_shape", "load_dataset"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Int32, Shaped
 
 from noiseproof.data.labels import whole_labels
-from noiseproof.data.trust import reason, require_printable, require_regular, shown
-from noiseproof.messages import short
+from noiseproof.data.trust import reason, require_regular, shown
+from noiseproof.messages import require_printable, short
 from noiseproof.types import Batch
 
 NUM_SEVERITIES = 5

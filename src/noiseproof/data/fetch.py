@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from noiseproof.data.published import PUBLISHED, PublishedFile, sha256_of
-from noiseproof.data.trust import reason, require_printable
-from noiseproof.messages import short
+from noiseproof.data.trust import reason
+from noiseproof.messages import require_printable, short
 
 CHUNK = 1 << 18
 """Bytes between two reports of progress."""

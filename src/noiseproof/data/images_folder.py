@@ -13,8 +13,9 @@ from jaxtyping import Shaped
 
 from noiseproof.data.array_file import Part, assembled
 from noiseproof.data.dataset import Source
-from noiseproof.data.trust import reason, require_printable, require_regular
+from noiseproof.data.trust import reason, require_regular
 from noiseproof.extras import library
+from noiseproof.messages import require_printable
 
 SUFFIXES = (
     ".bmp",

@@ -14,23 +14,11 @@ from noiseproof.messages import short
 MOST_EXPANSION = 1_032
 """Bytes at most that one byte of Deflate stands for: 258 of them for two bits (RFC 1951)."""
 
-LONGEST_PATH = 255
-"""Letters of a path at most, so that every message that names it is a short line."""
-
 CHUNK = 1 << 20
 """Bytes that are read at once, so that memory grows with what there is, not with what is said."""
 
 Read = Callable[[int], bytes]
 """The `read` of an open file: as many bytes as it is told, fewer at the end."""
-
-
-def require_printable(path: Path | str) -> None:
-    """Raises ValueError where a path is too long for a message, or would break its line."""
-    text = str(path)
-    if len(text) > LONGEST_PATH or not text.isprintable():
-        raise ValueError(
-            f"A path must be printable and of at most {LONGEST_PATH} letters, got {short(text)}."
-        )
 
 
 def require_regular(path: Path) -> None:

@@ -13,9 +13,9 @@ from noiseproof.corruptions.families import FAMILY_OF
 from noiseproof.corruptions.severity import NUM_SEVERITIES
 from noiseproof.data.corrupted import read_cifar10_c, read_mnist_c
 from noiseproof.data.dataset import shrink, take
-from noiseproof.data.trust import require_printable
 from noiseproof.evaluate.conditions import Conditions
 from noiseproof.evaluate.suites import TestSet, chosen_images
+from noiseproof.messages import require_printable
 from noiseproof.types import Batch
 
 

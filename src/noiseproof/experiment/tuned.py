@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from noiseproof.checkpoint.seal import seal, unseal
 from noiseproof.evaluate.tuning import Tuned
 from noiseproof.experiment.build import Search
 from noiseproof.experiment.folder import CONFIG_FILE
 from noiseproof.files import read_whole, write_whole
 from noiseproof.messages import short
 from noiseproof.rivals import RIVALS
+from noiseproof.seal import seal, unseal
 
 LINES = ("final_losses", "outer_losses", "rounds")
 """What of a search is a line of numbers."""

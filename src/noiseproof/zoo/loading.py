@@ -13,14 +13,12 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from noiseproof.checkpoint import load_theta
-from noiseproof.data.trust import require_printable
 from noiseproof.messages import short
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.precision import in_float32
+from noiseproof.published import find
 from noiseproof.types import Layout, LearnedOptimizer, Theta
-
-FOLDER = Path(__file__).parent
 
 FAR = 10.0
 """A run or a classifier that many times larger or smaller than that of the card is warned of."""
@@ -35,30 +33,6 @@ class Loaded(NamedTuple):
     learned: LearnedOptimizer
     theta: Theta
     card: dict[str, Any]
-
-
-def shipped_names() -> list[str]:
-    """Names of the learned optimizers that ship with the package."""
-    return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
-
-
-def find(name: str | Path) -> Path:
-    """The weights that a name, a folder or a file stands for.
-
-    Raises:
-        ValueError: There are none.
-    """
-    path = Path(name)
-    require_printable(name)
-    candidates = (FOLDER / f"{name}.safetensors", path / "theta.safetensors", path)
-    for candidate in candidates:
-        if candidate.suffix == ".safetensors" and candidate.is_file():
-            return candidate
-    shipped = ", ".join(shipped_names()) or "none"
-    raise ValueError(
-        f"There is no learned optimizer {short(str(name))}: it must be a folder with "
-        f"theta.safetensors, a .safetensors file, or a shipped name (there are: {shipped})."
-    )
 
 
 def load_learned(name: str | Path) -> Loaded:

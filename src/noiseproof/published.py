@@ -1,0 +1,103 @@
+"""Published learned optimizers as files: where those of a name are, and what is in them.
+
+A learned optimizer on disk is `NAME.safetensors`, its weights, and `NAME.json`, its card, which
+holds the checksum of the weights and its own. Reading them needs no JAX and runs no code.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from noiseproof.files import read_whole
+from noiseproof.messages import require_printable, short
+from noiseproof.seal import sha256, unfinished, unseal
+
+FOLDER = Path(__file__).parent / "zoo"
+"""Of those that ship with the package."""
+
+WEIGHTS_SUFFIX = ".safetensors"
+DTYPES = ("float16", "float32")
+
+
+def shipped_names() -> list[str]:
+    """Names of the learned optimizers that ship with the package."""
+    return sorted(path.stem for path in FOLDER.glob(f"*{WEIGHTS_SUFFIX}"))
+
+
+def find(name: str | Path) -> Path:
+    """The weights that a name, a folder or a file stands for.
+
+    Raises:
+        ValueError: There are none.
+    """
+    path = Path(name)
+    require_printable(name)
+    candidates = (FOLDER / f"{name}{WEIGHTS_SUFFIX}", path / f"theta{WEIGHTS_SUFFIX}", path)
+    for candidate in candidates:
+        if candidate.suffix == WEIGHTS_SUFFIX and candidate.is_file():
+            return candidate
+    shipped = ", ".join(shipped_names()) or "none"
+    raise ValueError(
+        f"There is no learned optimizer {short(str(name))}: it must be a folder with "
+        f"theta.safetensors, a .safetensors file, or a shipped name (there are: {shipped})."
+    )
+
+
+def theta_files(path: Path) -> tuple[Path, Path]:
+    """The files of weights and card, of a folder or of the file of the weights."""
+    weights_file = path if path.suffix == WEIGHTS_SUFFIX else path / f"theta{WEIGHTS_SUFFIX}"
+    return weights_file, weights_file.with_suffix(".json")
+
+
+def read_published(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The weights by the names on their way, joined with slashes, and the card.
+
+    Raises:
+        ValueError: A file is missing or damaged, or of another format version.
+    """
+    weights_file, card_file = theta_files(path)
+    weights = read_whole(weights_file)
+    card = _waiting_card(card_file, sha256(weights)) or unseal(card_file)
+    check_card(card)
+    if sha256(weights) != card.get("theta_sha256"):
+        raise ValueError(f"{weights_file} is damaged or not the one of {card_file.name}.")
+    return _arrays(weights, weights_file), card
+
+
+def _arrays(weights: bytes, path: Path) -> dict[str, np.ndarray]:
+    """The arrays by their names, of the types that a theta has."""
+    try:
+        arrays = safetensors.numpy.load(weights)
+    # What the library raises for its own format is no ValueError, and a type that NumPy has not a
+    # KeyError.
+    except Exception:
+        raise ValueError(f"{path} must be a whole safetensors file.") from None
+    for name, array in arrays.items():
+        if str(array.dtype) not in DTYPES:
+            raise ValueError(
+                f"{path} must hold {' or '.join(DTYPES)} arrays, got {array.dtype} at "
+                f"{short(name)}."
+            )
+        if not np.isfinite(array.astype(np.float32)).all():
+            raise ValueError(f"{path} must be finite, but {short(name)} is not: it diverged.")
+    return arrays
+
+
+def _waiting_card(card_file: Path, digest: str) -> dict[str, Any] | None:
+    """The card of weights that got their name when a kill left the card without its own."""
+    try:
+        card = unseal(unfinished(card_file))
+    except ValueError:
+        return None
+    return card if card.get("theta_sha256") == digest else None
+
+
+def check_card(card: dict[str, Any]) -> None:
+    """Raise ValueError unless a card says its rule and options."""
+    for name, kind in (("rule", str), ("options", dict)):
+        if not isinstance(card.get(name), kind):
+            raise ValueError(
+                f"A card must hold {name} ({kind.__name__}), got {short(card.get(name))}."
+            )

@@ -1,0 +1,300 @@
+"""`LearnedOptimizer`: a learned optimizer as a `torch.optim.Optimizer`."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noiseproof.messages import short
+from noiseproof.torch.foreach import foreach_step
+from noiseproof.torch.moments import LEAST_EXPONENT, Moments, run_exponent
+from noiseproof.torch.plain import plain_step
+from noiseproof.torch.reading import check_whole, declared_role, read_roles
+from noiseproof.torch.roles import Role
+from noiseproof.torch.scales import Scales, scales_of
+from noiseproof.torch.theta import load_theta, rates_at
+
+DEFAULT_NAME = "spectral-cifar-convnet-gpu"
+"""The shipped optimizer that was meta-trained on the largest classifier, on color images."""
+
+REMEDY = (
+    "write LearnedOptimizer(model, num_steps=...), or LearnedOptimizer(groups, model=model,"
+    " num_steps=...), or say the role of every group: {'params': [...], 'role': 'hidden'}"
+)
+
+
+class LearnedOptimizer(torch.optim.Optimizer):
+    """Trains a classifier by a rule that was meta-trained for robustness.
+
+    Its classifiers saw images that were standardized: less their mean over their spread, by
+    channel, of the training images. Do the same to yours. The learned schedule spans `num_steps`
+    calls of `step`; a run that goes on past them goes on at the last rate. State is in float32 for
+    params of fewer bits. A step reads no tensor on the host.
+
+    Args:
+        params: A classifier. Or its params or param groups, with `model=`; or groups that each say
+            the `role` of their tensors, as a kind or a `Role`.
+        name: A shipped name, a folder of a run, or a `.safetensors` file.
+        num_steps: Length of the training run.
+        lr: Multiplies every step. A scheduler may change it, on top of the learned schedule.
+        model: The classifier, where `params` are not.
+        example: A batch of images. One forward pass on them says the order of layers, and what
+            params are that no module of PyTorch holds.
+        image_shape: (channels, height, width) of one image, where the first layer is dense.
+        roles: Of params by name, over what is read: kinds, or `Role`s.
+        maximize: Whether the loss is to grow.
+        foreach: Whether many tensors are changed by one call; None does so where it is faster,
+            away from the CPU.
+        capturable: As every step can be captured in a graph, this changes nothing.
+
+    Raises:
+        ValueError: The role of a param is not known, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        params: nn.Module | Iterable[Any],
+        name: str | Path = DEFAULT_NAME,
+        *,
+        num_steps: int,
+        lr: float | Tensor = 1.0,
+        model: nn.Module | None = None,
+        example: Any = None,
+        image_shape: tuple[int, int, int] | None = None,
+        roles: Mapping[str, str | Role] | None = None,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = True,
+    ) -> None:
+        if not isinstance(num_steps, int) or num_steps < 1:
+            raise ValueError(f"num_steps must be a positive whole number, got {short(num_steps)}.")
+        if not isinstance(lr, Tensor) and not 0.0 <= lr < math.inf:
+            raise ValueError(f"lr must be a number that is not negative, got {short(lr)}.")
+        self.theta = load_theta(name)
+        if isinstance(params, nn.Module):
+            model, params = params, list(params.parameters())
+        self.known: dict[Tensor, Role] = {}
+        self.names: dict[Tensor, str] = {}
+        if model is not None:
+            found = read_roles(model, example=example, image_shape=image_shape, given=roles or {})
+            self.names = {param: key for key, param in model.named_parameters()}
+            self.known = {param: found[key] for param, key in self.names.items()}
+        self.image_shape = image_shape
+        self.constants: dict[Any, Any] = {}
+        defaults = {
+            "lr": lr,
+            "num_steps": num_steps,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "learned": self.theta.sha256,
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add tensors of the model, or such as say their `role`; the run goes on where it is."""
+        super().add_param_group(param_group)
+        try:
+            param_group["roles"] = self.roles_of(param_group)
+        except ValueError:
+            self.param_groups.pop()
+            raise
+        self.constants.clear()
+
+    def roles_of(self, group: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """The roles of a group's tensors as plain tuples, which a checkpoint can hold."""
+        said, roles = group.pop("role", None), []
+        for at, param in enumerate(group["params"]):
+            name = group.get("param_names", self.names.get(param) or f"param {at}")
+            name = name if isinstance(name, str) else name[at]
+            check_whole(param, name)
+            role = self.known.get(param)
+            if said is not None:
+                role = declared_role(said, name, tuple(param.shape), self.image_shape)
+            if role is None:
+                raise ValueError(
+                    f"Nothing says what {short(name)[1:-1]} of shape {tuple(param.shape)} is;"
+                    f" {REMEDY}."
+                )
+            roles.append(tuple(role))
+        return roles
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step.
+
+        Args:
+            closure: Computes the loss and its gradients anew, if it is given.
+
+        Returns:
+            What `closure` returned, else None.
+
+        Raises:
+            ValueError: A gradient is sparse.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        gathered: list[tuple[Moments, list[int]]] = []
+        grads, run_steps, run_exponents = [], [], []
+        for group in self.param_groups:
+            moments, places = Moments([], [], [], [], [], []), []
+            self._init_group(group, *moments, places, run_steps, run_exponents)
+            gathered.append((moments, places))
+            grads += moments.grads
+        if not grads:
+            return loss
+        device = grads[0].device
+        position = torch.stack([step.to(device) for step in run_steps]).max()
+        exponent = run_exponent(grads, run_exponents, device)
+        for at, (group, (moments, places)) in enumerate(
+            zip(self.param_groups, gathered, strict=True)
+        ):
+            for chosen in by_device(moments):
+                own = Moments(*([part[one] for one in chosen] for part in moments))
+                self.change(at, group, own, [places[one] for one in chosen], position, exponent)
+        return loss
+
+    def change(
+        self,
+        at: int,
+        group: dict[str, Any],
+        moments: Moments,
+        places: list[int],
+        position: Tensor,
+        exponent: Tensor,
+    ) -> None:
+        """Change tensors of one group and one device, at a position of the run."""
+        device = moments.params[0].device
+        knots = self.constants[device]
+        fraction = (position.to(device) / group["num_steps"]).clamp(max=1.0)
+        scales = self.constants["scales"][at]
+        is_fast = device.type != "cpu" if group["foreach"] is None else group["foreach"]
+        take_step = foreach_step if is_fast else plain_step
+        take_step(
+            moments,
+            [Role(*group["roles"][place]) for place in places],
+            [scales[place] for place in places],
+            rates_at(knots, fraction),
+            exponent.to(device),
+            group["lr"],
+            maximize=group["maximize"],
+        )
+
+    def _init_group(
+        self,
+        group: dict[str, Any],
+        params: list[Tensor],
+        grads: list[Tensor],
+        means: list[Tensor],
+        squares: list[Tensor],
+        steps: list[Tensor],
+        exponents: list[Tensor],
+        places: list[int],
+        run_steps: list[Tensor],
+        run_exponents: list[Tensor],
+    ) -> bool:
+        """Gather what has a gradient, and make its state if it has none. `torch.compile` calls a
+        method of this name outside of its graphs."""
+        self.make_constants()
+        for place, param in enumerate(group["params"]):
+            state = self.state[param] if param.grad is not None else self.state.get(param, {})
+            if param.grad is not None:
+                if param.grad.is_sparse:
+                    raise ValueError(
+                        f"The gradient of a tensor of shape {tuple(param.shape)} is sparse, which"
+                        " no learned optimizer takes; write nn.Embedding(..., sparse=False)."
+                    )
+                if not state:
+                    state |= new_state(param)
+                    self.constants.setdefault(param.device, self.theta.knots.to(param.device))
+                params.append(param)
+                grads.append(param.grad)
+                means.append(state["exp_avg"])
+                squares.append(state["exp_avg_sq"])
+                steps.append(state["step"])
+                exponents.append(state["exponent"])
+                places.append(place)
+            if state:
+                run_steps.append(state["step"])
+                run_exponents.append(state["exponent"])
+        return False
+
+    def make_constants(self) -> None:
+        """Theta on the devices of the params, and the scales of all tensors, where they are new."""
+        if "scales" in self.constants:
+            return
+        roles = [Role(*role) for group in self.param_groups for role in group["roles"]]
+        shapes = [tuple(param.shape) for group in self.param_groups for param in group["params"]]
+        scales: list[list[Scales]] = []
+        start = 0
+        for group in self.param_groups:
+            every = scales_of(self.theta.exponents, roles, shapes, group["num_steps"])
+            scales.append(every[start : start + len(group["params"])])
+            start += len(group["params"])
+            for param in group["params"]:
+                if param.device not in self.constants:
+                    self.constants[param.device] = self.theta.knots.to(param.device)
+        self.constants["scales"] = scales
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`, which is left as it is.
+
+        Raises:
+            ValueError: It is of another optimizer, another theta, or other roles.
+        """
+        groups = state_dict["param_groups"]
+        for own, saved in zip(self.param_groups, groups, strict=False):
+            if saved.get("learned") != own["learned"]:
+                raise ValueError(
+                    "The state must be of the same learned optimizer (theta with sha256"
+                    f" {own['learned'][:12]}), got {short(saved.get('learned'))[:20]}."
+                )
+            if list(map(tuple, saved["roles"])) != own["roles"]:
+                raise ValueError("The state must be of a model whose params have the same roles.")
+        super().load_state_dict(state_dict)
+        # torch casts state to the type of its param and shares the rest with the caller.
+        places = [place for group in groups for place in group["params"]]
+        params = [param for group in self.param_groups for param in group["params"]]
+        for place, param in zip(places, params, strict=True):
+            for name, value in state_dict["state"].get(place, {}).items():
+                wide = torch.promote_types(param.dtype, torch.float32)
+                dtype = wide if name.startswith("exp_avg") else torch.float32
+                self.state[param][name] = value.to(param.device, dtype, copy=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ("theta", "known", "names", "image_shape")}
+        return {**super().__getstate__(), **own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.constants = {}
+        for group in self.param_groups:
+            group.setdefault("maximize", False)
+            group.setdefault("foreach", None)
+            group.setdefault("capturable", True)
+
+
+def new_state(param: Tensor) -> dict[str, Tensor]:
+    """The state of a tensor that has met no gradient, on its device."""
+    wide = torch.promote_types(param.dtype, torch.float32)
+    zeros = [torch.zeros_like(param, dtype=wide, memory_format=torch.preserve_format)] * 2
+    return {
+        "exp_avg": zeros[0],
+        "exp_avg_sq": zeros[1].clone(),
+        "step": torch.zeros((), dtype=torch.float32, device=param.device),
+        "exponent": torch.full((), LEAST_EXPONENT, device=param.device),
+    }
+
+
+def by_device(moments: Moments) -> list[list[int]]:
+    """The places of tensors that are changed together: on one device, of one type."""
+    chosen: dict[Any, list[int]] = defaultdict(list)
+    for at, (param, mean) in enumerate(zip(moments.params, moments.means, strict=True)):
+        chosen[param.device, mean.dtype].append(at)
+    return list(chosen.values())

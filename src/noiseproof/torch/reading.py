@@ -1,0 +1,300 @@
+"""Roles of a classifier's params: from the types of its modules, and the order of its layers.
+
+The order is that of a forward pass where there is an example. Else it is the order in which modules
+were registered, as far as both ends fit it: the first weight must take images, and the last one
+must be able to yield logits. What that leaves open is refused.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from noiseproof.messages import short
+from noiseproof.torch.roles import (
+    NEAREST_KIND,
+    Role,
+    check_role,
+    is_matrix,
+    weight_role,
+)
+from noiseproof.torch.tracing import Traced, trace
+
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+TABLES = (nn.Embedding, nn.EmbeddingBag)
+ATTENTION_WEIGHTS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+
+WORDS = {
+    "position": {"pos", "position", "positional", "posembed"},
+    "token": {"cls", "class", "token", "tokens", "query", "probe", "latents"},
+    "embedding": {"embedding", "embeddings", "embed"},
+    "bias": {"bias", "b", "shift", "offset", "beta"},
+    "norm": {"gain", "scale", "gamma", "norm", "slope"},
+}
+"""Words of the name of a param that no module of PyTorch holds, the first that fits."""
+
+MOST_CHANNELS = 4
+"""Of images, where nothing else says how many there are."""
+
+
+class Param(NamedTuple):
+    """Attributes: its name; its shape; what its module says of it, if that decides anything."""
+
+    name: str
+    shape: tuple[int, ...]
+    role: Role | None
+
+
+def title(param: Param) -> str:
+    """A param in a message."""
+    return f"{short(param.name)[1:-1]} of shape {param.shape}"
+
+
+def read_roles(
+    model: nn.Module,
+    *,
+    example: Any,
+    image_shape: tuple[int, int, int] | None,
+    given: Mapping[str, str | Role],
+) -> dict[str, Role]:
+    """The role of each param of a classifier by its name.
+
+    Args:
+        model: The classifier.
+        example: A batch of images, or None.
+        image_shape: (channels, height, width) of one image, or None.
+        given: Roles by name, over what is read.
+
+    Raises:
+        ValueError: A role is not known.
+    """
+    params = {param.name: param for param in params_of(model)}
+    for name in given:
+        if name not in params:
+            raise ValueError(f"roles must be of params of the model, which has no {short(name)}.")
+    said = {
+        name: declared_role(role, name, params[name].shape, image_shape)
+        for name, role in given.items()
+    }
+    params = {
+        name: param._replace(role=said.get(name, param.role)) for name, param in params.items()
+    }
+    weights = [param for param in params.values() if param.role and is_matrix(param.role)]
+    if not weights:
+        raise ValueError("The model must have at least one convolution or linear layer, got none.")
+    if example is None:
+        unsaid = [weight for weight in weights if weight.name not in said]
+        roles = registered_roles(unsaid, image_shape, {role.kind for role in said.values()})
+        extra: dict[str, str] = {}
+    else:
+        traced = trace(model, example, frozenset(weight.name for weight in weights))
+        roles, extra = traced_roles(weights, traced), traced.kinds
+    for param in params.values():
+        if param.name in said or param.name not in roles:
+            roles[param.name] = param.role or vector_role(param, extra.get(param.name))
+    return {name: roles[name] for name in params}
+
+
+def params_of(model: nn.Module) -> list[Param]:
+    """All params of a model in the order of its modules; of a shared one its use as a weight."""
+    names = {param: name for name, param in model.named_parameters()}
+    found: dict[str, Param] = {}
+    for module in model.modules():
+        for own_name, param in module.named_parameters(recurse=False):
+            name = names[param]
+            check_whole(param, name)
+            role = module_role(module, own_name, param)
+            if name not in found or (role and is_matrix(role)):
+                found[name] = Param(name, tuple(param.shape), role)
+            if role:
+                check_role(role, name, tuple(param.shape))
+    return list(found.values())
+
+
+def check_whole(param: Tensor, name: str) -> None:
+    """Raise ValueError unless a param is a whole tensor of floats."""
+    kinds = {kind.__name__ for kind in type(param).__mro__}
+    if kinds & {"FlatParameter", "DTensor"} or hasattr(param, "_is_flat_param"):
+        raise ValueError(
+            f"{short(name)[1:-1]} is a shard of FSDP, which has no role: a rule of matrices needs"
+            " whole tensors; use DistributedDataParallel."
+        )
+    if "UninitializedTensorMixin" in kinds:
+        raise ValueError(f"{short(name)[1:-1]} has no shape yet; run the model on a batch first.")
+    if not param.is_floating_point():
+        raise ValueError(f"{short(name)[1:-1]} must be a tensor of floats, got {param.dtype}.")
+
+
+def module_role(module: nn.Module, own_name: str, param: Tensor) -> Role | None:
+    """The role that a module's type gives its param; of a weight as if it were a hidden one.
+
+    None where the type does not decide it.
+    """
+    shape = tuple(param.shape)
+    if isinstance(module, _ConvNd) and own_name == "weight":
+        kind = "hidden"
+        if math.prod(module.kernel_size) == 1:
+            kind = "pointwise"
+        elif module.groups > 1 and shape[1] == 1 and not module.transposed:
+            kind = "depthwise"
+        # Points of a pointwise filter matter if it turns out to be the first.
+        role = weight_role("hidden", shape, inputs_first=module.transposed)
+        return role._replace(kind=kind)
+    if isinstance(module, nn.Linear) and own_name == "weight":
+        return Role("hidden")
+    if isinstance(module, nn.MultiheadAttention):
+        if own_name in ATTENTION_WEIGHTS:
+            return Role("hidden", stack=3 if own_name == "in_proj_weight" else 1)
+        return Role("bias", stack=3) if own_name == "in_proj_bias" else Role("token")
+    if isinstance(module, TABLES) and own_name == "weight":
+        return Role("embedding")
+    if isinstance(module, NORMS) and own_name == "weight":
+        return Role("norm")
+    if isinstance(module, nn.PReLU):
+        return Role("norm")
+    if isinstance(module, (*NORMS, _ConvNd, nn.Linear)) and own_name == "bias":
+        return Role("bias")
+    return None
+
+
+def vector_role(param: Param, traced: str | None) -> Role:
+    """The role of a param that no module of PyTorch holds, by the forward pass or its name.
+
+    Raises:
+        ValueError: Neither tells it.
+    """
+    words = set(re.split(r"[^a-z]+", param.name.rpartition(".")[2].lower()))
+    is_thin = sum(size > 1 for size in param.shape) < 2
+    kind = "scalar" if not param.shape else traced
+    if kind is None:
+        named = next((kind for kind, known in WORDS.items() if words & known), None)
+        # A vector called weight is a gain, as in norms that are written by hand.
+        named = "norm" if named is None and "weight" in words and is_thin else named
+        kind = named if is_thin or named in ("position", "token", "embedding") else None
+    if kind is None:
+        raise ValueError(
+            f"Nothing says what {title(param)} is; write roles={{{short(param.name)}: 'norm'}}, or"
+            f" another of {', '.join(NEAREST_KIND)}, or example=images."
+        )
+    return Role(kind)
+
+
+def registered_roles(
+    weights: list[Param], image_shape: tuple[int, int, int] | None, said: set[str]
+) -> dict[str, Role]:
+    """The roles of weights by the order of modules.
+
+    Args:
+        weights: Those whose roles were not said.
+        image_shape: Of one image, or None.
+        said: Kinds that were said of others.
+
+    Raises:
+        ValueError: The first one takes no images, or the last one yields no logits.
+    """
+    if not weights:
+        return {}
+    first, last = weights[0], weights[-1]
+    has_readout = "readout" in said
+    roles = {
+        param.name: end_role(param, is_last=param is last and not has_readout) for param in weights
+    }
+    if "first" not in said:
+        roles[first.name] = first_role(first, image_shape)
+    if has_readout or first is last:
+        return roles
+    role = last.role or Role("hidden")
+    if role.stack > 1 or (len(last.shape) > 2 and role.kind != "pointwise"):
+        raise ValueError(
+            f"The last weight must yield the logits, got {title(last)}; write example=images, a"
+            " batch, so that the order of layers is read from a forward pass."
+        )
+    for param in weights[:-1]:
+        # As many units as there are logits, which the last one does not take for its inputs.
+        is_alike = len(param.shape) == 2 and param.shape[:1] == last.shape[:1]
+        if is_alike and param.shape[:1] != last.shape[1:2]:
+            raise ValueError(
+                f"Both {title(param)} and {title(last)} may yield the logits; write"
+                " example=images, a batch, so that a forward pass says which."
+            )
+    return roles
+
+
+def first_role(param: Param, image_shape: tuple[int, int, int] | None) -> Role:
+    """The role of the weight that meets the image, by the order of modules.
+
+    Raises:
+        ValueError: It takes no images, or nothing says of what shape.
+    """
+    role = param.role or Role("hidden")
+    if role.kind == "first":
+        return role
+    wanted = None if image_shape is None else tuple(image_shape)
+    if len(param.shape) > 2:
+        taken = param.shape[0 if role.inputs_first else 1]
+        fits = taken <= MOST_CHANNELS if wanted is None else taken == wanted[0]
+    elif wanted is None:
+        raise ValueError(
+            f"The first weight is {title(param)}, and nothing says how its inputs lie in the image;"
+            " write image_shape=(channels, height, width)."
+        )
+    else:
+        fits = role.stack == 1 and param.shape[-1:] == (math.prod(wanted),)
+    if not fits:
+        raise ValueError(
+            f"The first weight must take images{f' of shape {wanted}' if wanted else ''}, got"
+            f" {title(param)}; write example=images, a batch, so that the order of layers is read"
+            " from a forward pass."
+        )
+    points = role.points if len(param.shape) > 2 else wanted or ()
+    return role._replace(kind="first", points=points)
+
+
+def end_role(param: Param, *, is_last: bool) -> Role:
+    """The role of a weight that does not meet the image."""
+    role = param.role or Role("hidden")
+    if role.kind == "pointwise":
+        return role._replace(kind="readout" if is_last else "pointwise", points=())
+    return role._replace(kind="readout") if is_last and role.kind == "hidden" else role
+
+
+def traced_roles(weights: list[Param], traced: Traced) -> dict[str, Role]:
+    """The roles of weights by the forward pass."""
+    roles = {param.name: end_role(param, is_last=param.name in traced.last) for param in weights}
+    for param in weights:
+        if param.name in traced.first:
+            role = param.role or Role("hidden")
+            layout = traced.first[param.name]
+            if len(param.shape) > 2:
+                roles[param.name] = role._replace(kind="first")
+            else:
+                roles[param.name] = Role(
+                    "first", layout.points, is_last_channels=layout.is_last_channels
+                )
+    return roles
+
+
+def declared_role(
+    role: str | Role, name: str, shape: tuple[int, ...], image_shape: tuple[int, int, int] | None
+) -> Role:
+    """The role that was said, a kind completed by the shape.
+
+    Raises:
+        ValueError: There is no such kind, or the tensor can not be of it.
+    """
+    if isinstance(role, str) and role in NEAREST_KIND:
+        role = weight_role(role, shape)
+        if role.kind == "first" and len(shape) == 2:
+            if image_shape is None:
+                raise ValueError(
+                    f"{short(name)[1:-1]} is a first dense layer; write"
+                    " image_shape=(channels, height, width)."
+                )
+            role = role._replace(points=tuple(image_shape))
+    role = role if isinstance(role, Role) else Role(str(role))
+    check_role(role, short(name)[1:-1], shape)
+    return role

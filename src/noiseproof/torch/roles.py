@@ -1,0 +1,120 @@
+"""What a tensor of a classifier is, and how a rule sees it: as matrices, as filters.
+
+PyTorch's weights have their outputs first and the points of a filter last, and its images are
+flattened channels first; so a convolution of (outputs, channels, height, width) and a dense layer
+on a flattened image are the same filters after one reshape.
+"""
+
+import math
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from noiseproof.messages import short
+from noiseproof.torch.theta import KINDS, MATRICES
+
+NEAREST_KIND = {
+    "first": "first",  # meets the image
+    "hidden": "hidden",
+    "readout": "readout",  # yields the logits
+    "depthwise": "hidden",  # a filter of one channel for each of many
+    "pointwise": "hidden",  # a filter of one point
+    "bias": "bias",  # is added, unit by unit
+    "position": "bias",  # is added, place by place
+    "token": "bias",  # stands beside what is made of the image
+    "embedding": "bias",  # is looked up
+    "norm": "norm",  # multiplies, unit by unit: gains, layer scales, slopes
+    "scalar": "norm",  # one number, such as a temperature
+}
+"""All kinds of tensors, and the one whose rates each gets."""
+
+
+class Role(NamedTuple):
+    """What a tensor is.
+
+    Attributes:
+        kind: One of `NEAREST_KIND`.
+        points: (channels, height, width) of a filter, or of the image for a first dense layer; ()
+            of what has none.
+        stack: Parts along the first axis that are tensors of their own, as query, key and value.
+        inputs_first: Whether inputs come before outputs, as in transposed convolutions.
+        is_last_channels: Whether a first dense layer's image was flattened channels last.
+    """
+
+    kind: str
+    points: tuple[int, ...] = ()
+    stack: int = 1
+    inputs_first: bool = False
+    is_last_channels: bool = False
+
+
+def row_of(role: Role) -> int:
+    """The row of theta's tables for a tensor."""
+    return KINDS.index(NEAREST_KIND[role.kind])
+
+
+def is_matrix(role: Role) -> bool:
+    """Whether a tensor has an orthogonalized direction."""
+    return NEAREST_KIND[role.kind] in MATRICES
+
+
+def as_matrices(role: Role, tensor: Float[Tensor, "..."]) -> Float[Tensor, "... outputs inputs"]:
+    """A weight as one matrix of (outputs, inputs), or a stack of them."""
+    if role.stack > 1:
+        return tensor.reshape(role.stack, tensor.shape[0] // role.stack, -1)
+    return (tensor.transpose(0, 1) if role.inputs_first else tensor).flatten(1)
+
+
+def from_matrices(
+    role: Role, matrices: Float[Tensor, "... outputs inputs"], like: Float[Tensor, "..."]
+) -> Float[Tensor, "..."]:
+    """The tensor of the shape of `like` of which `as_matrices` made `matrices`."""
+    if not role.inputs_first:
+        return matrices.reshape(like.shape)
+    outputs, inputs, *points = like.transpose(0, 1).shape
+    return matrices.reshape(outputs, inputs, *points).transpose(0, 1)
+
+
+def fans(role: Role, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Fan in and fan out: the points and channels that a tensor sums over, the units it yields."""
+    if is_matrix(role):
+        outputs = shape[1] if role.inputs_first else shape[0]
+        return math.prod(shape) // outputs, outputs // role.stack
+    counted = [size for size in shape if size > 1] or [1]
+    return math.prod(counted[:-1]), counted[-1] // role.stack
+
+
+def weight_role(kind: str, shape: tuple[int, ...], *, inputs_first: bool = False) -> Role:
+    """The role of a weight by its shape: filters of two dimensions have points."""
+    if NEAREST_KIND[kind] not in MATRICES or len(shape) != 4 or kind == "pointwise":
+        return Role(kind, inputs_first=inputs_first)
+    channels = shape[0] if inputs_first else shape[1]
+    return Role(kind, (channels, *shape[2:]), inputs_first=inputs_first)
+
+
+def check_role(role: Role, name: str, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless a tensor may have a role."""
+    if role.kind not in NEAREST_KIND:
+        raise ValueError(
+            f"The role of {name} must be one of {', '.join(NEAREST_KIND)}, got {short(role.kind)}."
+        )
+    if not is_matrix(role):
+        return
+    if len(shape) < 2:
+        raise ValueError(
+            f"{name} must have two axes or more to be {role.kind}, got shape {tuple(shape)}; shards"
+            " that were flattened (FSDP) have no roles: give the optimizer whole tensors."
+        )
+    if shape[0] % role.stack:
+        raise ValueError(f"{name} of shape {tuple(shape)} is no stack of {role.stack} matrices.")
+    if role.points and as_size(shape, role) != math.prod(role.points):
+        raise ValueError(
+            f"{name} of shape {tuple(shape)} has no filters of {role.points}; its role must say"
+            " (channels, height, width)."
+        )
+
+
+def as_size(shape: tuple[int, ...], role: Role) -> int:
+    """Entries of each unit of a weight."""
+    return math.prod(shape) // (shape[1] if role.inputs_first else shape[0])

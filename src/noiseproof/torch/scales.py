@@ -1,0 +1,82 @@
+"""What the rates of `universal` are multiplied by, tensor by tensor.
+
+Each scale is a product of powers of sizes relative to a base: a tensor's fans, the steps of the
+run, the layers of the classifier. The exponents are part of theta, added to those that theory asks
+for.
+
+Sources: Yang, Hu, Babuschkin, et al., arXiv 2203.03466, for Adam; Bernstein and Newhouse, arXiv
+2409.20325, for the orthogonalized direction.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from noiseproof.torch.roles import Role, fans, is_matrix, row_of
+from noiseproof.torch.theta import MATRICES
+
+EXPONENT_SCALE = 3.0
+"""One unit of theta moves an exponent by three."""
+
+BASE_FANS = ((27.0, 8.0), (100.0, 24.0), (128.0, 10.0), (1.0, 16.0), (1.0, 16.0))
+"""Fan in and fan out, by kind, at which all scales are one."""
+
+BASE_STEPS, BASE_LAYERS = 1000.0, 4.0
+
+THEORY_ADAM = ((0.0, 0.0), (-1.0, 0.0), (-1.0, 0.0), (0.0, 0.0), (0.0, 0.0))
+THEORY_ORTHOGONAL = ((0.0, 0.0), (-1.0, 0.5), (-1.0, 0.5))
+NONE = ((0.0, 0.0),) * 5
+
+
+class Scales(NamedTuple):
+    """Of Adam's direction, the orthogonalized one, the decay, and the pulls on filters."""
+
+    adam: float = 1.0
+    orthogonal: float = 1.0
+    decay: float = 1.0
+    pull: float = 1.0
+
+
+def scales_of(
+    exponents: dict[str, list[list[float]]],
+    roles: Sequence[Role],
+    shapes: Sequence[tuple[int, ...]],
+    num_steps: int,
+) -> list[Scales]:
+    """The scales of all tensors; one where theta has no exponents.
+
+    Args:
+        exponents: Of `Theta`.
+        roles: Of all tensors of a classifier.
+        shapes: Of the same.
+        num_steps: Of the run.
+    """
+    if not exponents:
+        return [Scales()] * len(roles)
+    layers = max(sum(role.stack for role in roles if is_matrix(role)), 1)
+    others = (math.log(num_steps / BASE_STEPS), math.log(layers / BASE_LAYERS))
+
+    def power(
+        name: str, row: int, sizes: Sequence[float], theory: Sequence[Sequence[float]]
+    ) -> float:
+        pairs = zip(exponents[name][row], theory[row], sizes, strict=True)
+        return sum((EXPONENT_SCALE * own + known) * size for own, known, size in pairs)
+
+    def of_tensor(role: Role, shape: tuple[int, ...]) -> Scales:
+        row = row_of(role)
+        matrix, pulled = min(row, len(MATRICES) - 1), int(row != 0)
+        own = [
+            math.log(size / base)
+            for size, base in zip(fans(role, shape), BASE_FANS[row], strict=True)
+        ]
+        step = power("step_sizes", row, others, NONE)
+        decay = power("decay_fans", row, own, NONE)
+        logarithms = (
+            step + power("adam_fans", row, own, THEORY_ADAM),
+            step + power("orthogonal_fans", matrix, own, THEORY_ORTHOGONAL),
+            decay + power("decay_sizes", row, others, NONE),
+            decay + power("pull_sizes", pulled, others, NONE),
+        )
+        return Scales(*map(math.exp, logarithms))
+
+    return [of_tensor(role, shape) for role, shape in zip(roles, shapes, strict=True)]

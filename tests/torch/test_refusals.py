@@ -1,0 +1,140 @@
+"""What the port refuses, in one line that names the tensor or argument and what to write."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra [torch] is not installed")
+
+from noiseproof.checkpoint import save_theta  # noqa: E402
+from noiseproof.torch import LearnedOptimizer, Role  # noqa: E402
+
+nn = torch.nn
+
+
+def small_net():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 3))
+
+
+class FlatParameter(nn.Parameter):
+    """What FSDP makes of a module's params, by its name."""
+
+
+class DTensor(nn.Parameter):
+    """What FSDP2 makes of them."""
+
+
+def flat(kind):
+    model = small_net()
+    model[0].weight = kind(torch.zeros(4, 1, 3, 3))
+    return model
+
+
+def sharded():
+    """FSDP with `use_orig_params=True`: each param has its own name and one axis."""
+    model = small_net()
+    model[0].weight = nn.Parameter(torch.zeros(36))
+    return model
+
+
+def build(*args, **options):
+    return LearnedOptimizer(*args, **{"num_steps": 5, **options})
+
+
+REFUSED = {
+    "no model": (
+        lambda: build(small_net().parameters()),
+        r"param 0 of shape \(4, 1, 3, 3\) is; write LearnedOptimizer\(model, num_steps=\.\.\.\)",
+    ),
+    "named params": (lambda: build(small_net().named_parameters()), "0.weight of shape .* model="),
+    "groups": (lambda: build([{"params": small_net().parameters()}]), "'role': 'hidden'"),
+    "flat shards": (lambda: build(flat(FlatParameter)), "0.weight is a shard of FSDP"),
+    "tensor shards": (lambda: build(flat(DTensor)), "use DistributedDataParallel"),
+    "shards of one axis": (lambda: build(sharded()), r"0.weight must have two axes .*FSDP"),
+    "lazy": (
+        lambda: build(nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(3))),
+        "0.weight has no shape yet; run the model",
+    ),
+    "whole numbers": (
+        lambda: build([{"params": [torch.zeros(3, dtype=torch.int32)], "role": "bias"}]),
+        "must be a tensor of floats, got torch.int32",
+    ),
+    "num_steps": (lambda: build(small_net(), num_steps=0), "num_steps must be a positive"),
+    "lr": (lambda: build(small_net(), lr=-1.0), "lr must be a number that is not negative"),
+    "name": (lambda: build(small_net(), "spectral"), "There is no learned optimizer 'spectral'"),
+    "role": (lambda: build(small_net(), roles={"0.weight": "main"}), "must be one of first"),
+    "role of none": (lambda: build(small_net(), roles={"9": "bias"}), "has no '9'"),
+    "points": (
+        lambda: build(small_net(), roles={"2.weight": Role("hidden", (3, 3, 3))}),
+        "no filters of",
+    ),
+    "channels": (
+        lambda: build(small_net(), image_shape=(3, 6, 6)),
+        r"images of shape \(3, 6, 6\), got 0.weight",
+    ),
+    "example": (lambda: build(small_net(), example=[1]), "example must be a batch of images"),
+    "no weights": (lambda: build(nn.BatchNorm1d(3)), "at least one convolution or linear layer"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_it_is_refused_in_one_line(case):
+    make, words = REFUSED[case]
+    with pytest.raises(ValueError, match=words) as refusal:
+        make()
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 500
+
+
+def test_sparse_gradients_are_refused():
+    model = nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Linear(4, 3))
+    groups = [
+        {"params": model[0].parameters(), "role": "embedding"},
+        {"params": [model[1].weight], "role": "readout"},
+    ]
+    optimizer = build(groups)
+    model(torch.tensor([1, 2])).sum().backward()
+    with pytest.raises(ValueError, match=r"is sparse.*sparse=False"):
+        optimizer.step()
+
+
+def test_the_state_of_another_optimizer_is_refused():
+    """Catches a run that goes on by another theta, or with layers that moved."""
+    optimizer = build(small_net())
+    others = {
+        "the same learned optimizer": build(small_net(), "spectral-fashion-mlp"),
+        "the same roles": build(
+            small_net(),
+            roles={"0.weight": "hidden", "2.weight": "first"}
+            | {"2.weight": Role("first", (4, 2, 2))},
+        ),
+    }
+    others["learned optimizer"] = torch.optim.AdamW(small_net().parameters())
+    for words, other in others.items():
+        with pytest.raises(ValueError, match=words):
+            optimizer.load_state_dict(other.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("rule", "theta", "words"),
+    [
+        ("nominal_mlp", {"a": np.zeros(3, np.float32)}, "noiseproof.torch knows structured and"),
+        ("universal", {"step": np.zeros((5, 4), np.float32)}, "not those of the rule universal"),
+    ],
+)
+def test_a_rule_without_a_port_is_refused(rule, theta, words, tmp_path):
+    path = save_theta(tmp_path, theta, {"rule": rule, "options": {}})
+    with pytest.raises(ValueError, match=words):
+        build(small_net(), path)
+
+
+@pytest.mark.slow  # a process
+def test_without_torch_it_says_how_to_install_it():
+    script = "import sys; sys.modules['torch'] = None; import noiseproof.torch"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stderr.splitlines()[-1] == (
+        "ImportError: noiseproof.torch needs torch, which is not installed:"
+        " pip install 'noiseproof[torch]'."
+    )
