@@ -1,4 +1,5 @@
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from noiseproof.rivals.directions import SGD_RATIO
 from noiseproof.rivals.frequency import add_frequency_penalty, frequency_penalty
 from noiseproof.rivals.perturbations import by_depth, sharpness_aware
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
-from noiseproof.types import Recipe, Regularization, TensorRole
+from noiseproof.types import Optimizer, Recipe, Regularization, TensorRole
 
 TASK = quadratic(num_dimensions=3, noise_std=0.3)._replace(
     regularized_loss=lambda params, data, _regularization, key: TASK.loss(params, data, key)
@@ -40,7 +41,6 @@ TWINS = {
 """What all that is added leaves when it is turned off; Adam where nothing is said."""
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def losses_and_answer(recipe: Recipe):
     run = inner_loop.train(TASK, recipe, DATA, 7, jax.random.key(0))
     return run.losses, run.params["weight"]
@@ -50,25 +50,32 @@ def schedule_of(cosine: float, rate: float = 0.05) -> optax.Schedule:
     return optax.cosine_decay_schedule(rate, 7) if cosine else optax.constant_schedule(rate)
 
 
-def assert_twins(name: str, twin: optax.GradientTransformation, **values: float) -> None:
-    """The same losses and answer, with everything that the rival adds turned off."""
-    known = {**VALUES, **BETAS, **values}
-    found = {knob: known.get(knob, 0.0) for knob in RIVALS[name].knobs}
-    ours = losses_and_answer(RIVALS[name].recipe(found, 7, LAYOUT))
-    theirs = losses_and_answer(Recipe(twin))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, theirs)
+@functools.cache
+def program(name: str):
+    """One program for each rival; the values of its knobs are traced."""
+    return jax.jit(lambda values: losses_and_answer(RIVALS[name].recipe(values, 7, LAYOUT)))
+
+
+@functools.cache
+def twin_of(build: Callable[[optax.Schedule], Optimizer], cosine: float, rate: float = 0.05):
+    return jax.jit(losses_and_answer, static_argnums=0)(Recipe(build(schedule_of(cosine, rate))))
+
+
+def momentum(schedule: optax.Schedule) -> Optimizer:
+    return optax.sgd(schedule, momentum=0.8)
 
 
 @pytest.mark.parametrize("name", RIVALS)
-@pytest.mark.parametrize("cosine", [0.0, 1.0])
-def test_a_rival_is_its_optax_twin_under_its_schedule(name: str, cosine: float) -> None:
-    assert_twins(name, TWINS.get(name, optax.adam)(schedule_of(cosine)), cosine=cosine)
-
-
-@pytest.mark.parametrize("name", [name for name, rival in RIVALS.items() if "sgd" in rival.knobs])
-def test_a_rival_may_add_to_momentum(name: str) -> None:
-    twin = optax.sgd(schedule_of(1.0, 0.001 * SGD_RATIO), momentum=0.8)
-    assert_twins(name, twin, cosine=1.0, sgd=1.0, learning_rate=0.001)
+def test_a_rival_is_its_optax_twin_under_its_schedules(name: str) -> None:
+    """With everything that the rival adds turned off: the same losses and answer."""
+    twins = [((TWINS.get(name, optax.adam), cosine), {"cosine": cosine}) for cosine in (0.0, 1.0)]
+    if "sgd" in RIVALS[name].knobs:
+        rate = {"learning_rate": 0.001}
+        twins.append(((momentum, 1.0, 0.001 * SGD_RATIO), {"cosine": 1.0, "sgd": 1.0, **rate}))
+    for twin, values in twins:
+        known = {**VALUES, **BETAS, **values}
+        ours = program(name)({knob: known.get(knob, 0.0) for knob in RIVALS[name].knobs})
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, twin_of(*twin))
 
 
 def recipe_of(name: str, **values: float) -> Recipe:
@@ -90,9 +97,9 @@ def test_rivals_of_the_loss_say_what_they_change() -> None:
 )
 def test_every_knob_of_the_joint_search_acts(knob: str) -> None:
     """Catches one that is drawn and dropped; the others stay off."""
-    known = {"learning_rate": 0.05, "one_minus_momentum": 0.2, **BETAS}
-    _, without = losses_and_answer(recipe_of("autoft", **known))
-    _, found = losses_and_answer(recipe_of("autoft", **{**known, knob: 0.4}))
+    known = {**dict.fromkeys(RIVALS["autoft"].knobs, 0.0), **VALUES, **BETAS}
+    known = {name: known[name] for name in RIVALS["autoft"].knobs} | {"weight_decay": 0.0}
+    (_, without), (_, found) = program("autoft")(known), program("autoft")({**known, knob: 0.4})
     assert not np.allclose(found, without, rtol=1e-4)
 
 
