@@ -3,8 +3,10 @@
 import gzip
 import io
 import os
+import re
 import struct
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,11 +37,18 @@ FAST_COMPILING = (
 os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *FAST_COMPILING])
 
 
+THOROUGH = tomllib.loads(Path(__file__).with_name("thorough.toml").read_text("utf-8"))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests run in one process, which compiles for all of them; so do those that look at
     the small run, which is made once. The longest of these groups begins.
     """
+    slow = re.compile("|".join(pattern for patterns in THOROUGH.values() for pattern in patterns))
     for item in items:
+        if slow.search(item.nodeid):
+            item.add_marker(pytest.mark.slow)
         group = "tiny_run" if "tiny_run" in item.fixturenames else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: "tiny_run" not in item.fixturenames)

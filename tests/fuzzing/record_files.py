@@ -21,6 +21,7 @@ from noiseproof.experiment.folder import CONFIG_FILE, claim
 from noiseproof.experiment.meta_trained import settings_of
 from noiseproof.experiment.settings import Settings, as_dict
 from noiseproof.experiment.tuned import TUNED_FILE, found_by, recall, remember
+from noiseproof.published import FOLDER
 from noiseproof.report.page import write_report
 from noiseproof.results import (
     Condition,
@@ -38,7 +39,7 @@ from noiseproof.results import (
 from noiseproof.results.files import READERS, append_metrics, truncate_metrics
 from noiseproof.rivals import RIVALS
 from noiseproof.seal import seal, sha256
-from noiseproof.zoo.loading import FOLDER, load_learned, num_weights_of
+from noiseproof.zoo.loading import load_learned, num_weights_of
 
 SHIPPED = "gaussian-digits-mlp"
 SEARCH = Search("adam", "adam", 3)
@@ -146,7 +147,9 @@ def checkpoint_case(_kind: str, rng: np.random.Generator) -> Case:
 def searched() -> Files:
     with tempfile.TemporaryDirectory() as name:
         values = dict.fromkeys(RIVALS["adam"].knobs, 0.01)
-        remember(Path(name), "adam", Tuned(values, 1.0, 1.0, 3, []))
+        points = {knob: [0.01, 0.02, 0.03] for knob in values}
+        found = Tuned(values, 1.0, [1.0, 1.1], points, [1.0, 1.5, 2.0], [0, 0, 1], [])
+        remember(Path(name), "adam", found, 0)
         files = files_of(Path(name))
     return files | {CONFIG_FILE: json.dumps(as_dict(Settings())).encode()}
 
@@ -195,7 +198,9 @@ def record() -> Record:
             [0, 1, 2],
             [
                 OptimizerEntry("mine", "learned", "an outer loss", 0),
-                OptimizerEntry("adam", "hand", "an outer loss", 3, 1.0, 1000),
+                OptimizerEntry(
+                    *("adam", "hand", "an outer loss", 3, 1.0), settings={"learning_rate": 0.01}
+                ),
             ],
             [Condition("none", "none", "clean", strength=0.0), *fog],
         ),
