@@ -1,6 +1,7 @@
 """The house rules that a machine can check, over every file of the package."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,13 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def trees(paths: list[Path]) -> Iterator[tuple[Path, ast.Module]]:
-    for path in paths:
-        yield path, ast.parse(path.read_text("utf-8"))
+    return ((path, tree_of(path)) for path in paths)
 
 
 def functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:

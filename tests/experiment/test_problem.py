@@ -74,9 +74,9 @@ def test_an_outer_loss_is_that_of_its_kind() -> None:
     ("setting", "message"),
     [
         ("outer={kind='families', fold='x'}", "fold must be one of without_noise, .*got 'x'"),
-        ("outer.clean=2", r"clean must lie in \[0, 1\], got 2"),
+        ("outer.clean=2", r"clean must be a number <= 1\.0, got 2"),
         ("outer={clean=0.8, warped=0.4}", "clean and warped must add up to at most 1, got 1.2"),
-        ("outer.num_bands=0", r"num_bands must lie in \[1, 16\], got 0"),
+        ("outer.num_bands=0", r"num_bands must be a whole number >= 1, got 0"),
         ("outer.num_bands=1000000", r"num_bands must lie in \[1, 16\], got 1000000"),
         ("outer.std=[0.3, 0.1]", "std"),
         ("outer.std=[-1, 0.1]", "std"),

@@ -153,7 +153,7 @@ def test_exchanges_that_are_no_sums_are_named() -> None:
     ("words", "message"),
     [
         (("host:1", 2, 2), r"process_id must lie in \[0, 1\], got 2"),
-        (("host", 2, 0), "coordinator must have the form HOST:PORT, got host"),
+        (("host", 2, 0), "coordinator must have the form HOST:PORT, got .host"),
         ((None, None, None), r"could not be joined \(coordinator None, None processes"),
     ],
 )
