@@ -11,10 +11,10 @@ demo: .venv/installed
 
 # Shapes and types of every call are checked by `test-all` alone: they take a sixth of the time.
 test: .venv/installed-dev
-	JAXTYPING_DISABLE=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow"
+	JAXTYPING_DISABLE=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: .venv/installed-dev
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

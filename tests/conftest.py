@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import tarfile
+import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -40,18 +41,17 @@ os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *F
 THOROUGH = tomllib.loads(Path(__file__).with_name("thorough.toml").read_text("utf-8"))
 
 
-@pytest.hookimpl(tryfirst=True)
+SLOW = re.compile("|".join(pattern for patterns in THOROUGH.values() for pattern in patterns))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if SLOW.search(item.nodeid):
+        item.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests run in one process, which compiles for all of them; so do those that look at
-    the small run, which is made once. The longest of these groups begins.
-    """
-    slow = re.compile("|".join(pattern for patterns in THOROUGH.values() for pattern in patterns))
-    for item in items:
-        if slow.search(item.nodeid):
-            item.add_marker(pytest.mark.slow)
-        group = "tiny_run" if "tiny_run" in item.fixturenames else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: "tiny_run" not in item.fixturenames)
+    """The longest file begins, of those that processes share; it makes the small run for others."""
+    items.sort(key=lambda item: item.path.name != "test_run.py")
 
 
 TINY = {
@@ -203,10 +203,22 @@ def tiny_settings() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str]) -> Path:
-    """The folder of a finished run on the digits."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    """The folder of a finished run on the digits, made by one process for all."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    claim = root / "tiny_run"
+    folder, done = claim / "tiny", claim / "done"
+    try:
+        claim.mkdir()
+    except FileExistsError:
+        deadline = time.monotonic() + 600
+        while not done.exists():
+            assert time.monotonic() < deadline, "another process did not finish the small run"
+            time.sleep(0.2)
+        return folder
     from noiseproof import cli  # not above: shape checks must be on before the package is loaded
 
     words = ["run", "gaussian-digits-mlp", "--out", str(folder), *tiny_settings]
     assert cli.exit_code(words) == 0
+    done.touch()
     return folder
