@@ -42,7 +42,7 @@ README = {
     "spectral-cifar-convnet/gpu/seed-0": "convnet, CIFAR-10 at 32×32, on a GPU",
     "spectral-cifar-convnet/seed-0": "convnet, CIFAR-10 at 16×16",
     "spectral-fashion-convnet/seed-0": "convnet, Fashion-MNIST at 14×14",
-    "spectral-fashion-mlp/seed-1": "perceptron, Fashion-MNIST at 14×14",
+    "court-spectral-fashion-mlp": "perceptron, Fashion-MNIST at 14×14",
 }
 """What the README shows: of three meta-seeds the one with the median difference to Adam."""
 
