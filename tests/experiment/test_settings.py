@@ -161,4 +161,4 @@ def test_defaults_can_be_set_over() -> None:
 
 def test_settings_cannot_change() -> None:
     with pytest.raises(AttributeError):
-        default_settings([]).inner.num_steps = 5  # pyright: ignore[reportAttributeAccessIssue]
+        default_settings([]).inner.num_steps = 5

@@ -95,7 +95,7 @@ def synthetic_record(
             ),
             seeds=list(range(num_seeds)),
             optimizers=[
-                OptimizerEntry(name, kind, tuned_on, 32 if kind == "hand" else 0)  # pyright: ignore
+                OptimizerEntry(name, kind, tuned_on, 32 if kind == "hand" else 0)
                 for name, (kind, _) in OPTIMIZERS.items()
             ],
             conditions=list(conditions),
@@ -159,7 +159,7 @@ def make_folder() -> Callable[..., Path]:
     """A synthetic record in a given folder; options as in `synthetic_record`."""
 
     def make(folder: Path, *, metrics: bool = True, trials: bool = True, **options: object) -> Path:
-        record = synthetic_record(**options)  # pyright: ignore
+        record = synthetic_record(**options)
         write_record(folder, with_trials(record) if trials else record)
         if metrics:
             for line in metrics_lines(100):

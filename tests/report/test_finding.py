@@ -36,10 +36,7 @@ def comparison(
 def found(make_record: Callable[..., Record]) -> Callable[..., str]:
     """The finding of these comparisons."""
     kinds = {"mine": "learned", "initial": "initial", "adam": "hand", "adamw": "hand"}
-    entries = [
-        OptimizerEntry(name, kind, "outer", 0)  # pyright: ignore
-        for name, kind in kinds.items()
-    ]
+    entries = [OptimizerEntry(name, kind, "outer", 0) for name, kind in kinds.items()]
     run = msgspec.structs.replace(make_record(num_seeds=1).run, optimizers=entries)
     return lambda *comparisons: finding(run, Summary({}, list(comparisons)))
 

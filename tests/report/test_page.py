@@ -80,7 +80,7 @@ def test_the_page_begins_with_the_claim_two_figures_and_what_tuning_costs(page: 
         )
     )
     assert claim < strongest < trials < tables
-    said = re.search(r"adamw needs (\d+) trials? of 16 on average to reach the outer loss", page)
+    said = re.search(r"adamw needs (\d+) trials? on average to reach the outer loss", page)
     assert said is not None
     assert f'data-label="trials until level">{said[1]}</td>' in page
     assert 'data-label="trials until level">not in 16</td>' in page

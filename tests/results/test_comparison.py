@@ -16,7 +16,7 @@ def noise(strength: float) -> Condition:
 
 
 def named(name: str, role: str = "held_out", severity: int | None = None) -> Condition:
-    return Condition(name, "photometric", role, severity=severity)  # pyright: ignore
+    return Condition(name, "photometric", role, severity=severity)
 
 
 def test_difference_is_paired_by_seed(make_record: Callable[..., Record]) -> None:

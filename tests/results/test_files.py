@@ -91,7 +91,7 @@ def damaged(content: bytes, **changes: np.ndarray) -> bytes:
     with np.load(io.BytesIO(content)) as arrays:
         found = dict(arrays)
     file = io.BytesIO()
-    np.savez_compressed(file, **{**found, **changes})  # pyright: ignore
+    np.savez_compressed(file, **{**found, **changes})
     return file.getvalue()
 
 

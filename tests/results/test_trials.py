@@ -84,6 +84,15 @@ def test_the_summary_says_what_tuning_costs(make_record) -> None:
     assert not summarize(tuned_record(make_record, [LEVEL, LEVEL], theta=None)).tuning_costs
 
 
+def test_a_rival_is_level_where_what_it_contains_is(make_record) -> None:
+    """Catches a container whose own trials come later, called harder to tune than its part."""
+    record = tuned_record(make_record, [LEVEL, LEVEL], theta=0.65)
+    loss = np.array([[np.nan] * 4, [0.9, np.inf, 0.6, np.nan], [0.9, 0.8, 0.8, 0.7]])
+    record = record._replace(trials=record.trials._replace(trial_loss=loss))
+    costs = summarize(record).tuning_costs
+    assert (costs["adam"].trials_to_reach, costs["adamw"].trials_to_reach) == (3, 3)
+
+
 def test_a_diverged_trial_counts_as_worse_than_guessing(make_record) -> None:
     from noiseproof.results import trial_curve
 

@@ -40,10 +40,7 @@ def tuning_text(run: Run, summary: Summary) -> str:
     if cost.trials_to_reach is None:
         return f"{rival} does not reach the outer loss of {learned}, untuned, in {cost.of} trials."
     trials = "1 trial" if cost.trials_to_reach == 1 else f"{cost.trials_to_reach} trials"
-    return (
-        f"{rival} needs {trials} of {cost.of} on average to reach the outer loss of {learned}, "
-        "untuned."
-    )
+    return f"{rival} needs {trials} on average to reach the outer loss of {learned}, untuned."
 
 
 def against(summary: Summary, rival: str) -> Group:

@@ -362,8 +362,8 @@ def trials_notes(summary: Summary) -> tuple[str, ...]:
     note = (
         "Trials until level: after so many the best outer loss that a search is expected to have "
         "found, over all orders of trials that knew nothing of each other, is that of the learned "
-        "optimizer, which took none here. Trials of other rivals that a search began from are not "
-        "counted."
+        "optimizer, which took none here. A rival is level where one that it contains is; trials "
+        "of others that a search began from are not counted."
     )
     return (note,) if summary.tuning_costs else ()
 

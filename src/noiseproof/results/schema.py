@@ -303,7 +303,8 @@ class TuningCost(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         trials_to_reach: Trials after which the expected best outer loss is that of the learned
-            optimizer or less; None where not even all suffice.
+            optimizer or less, of its own search or of that of a rival that it contains; None where
+            not even all suffice.
         of: Trials of the search.
         outer_loss: The expected best outer loss after all trials, in nats.
         learned_outer_loss: That of the learned optimizer, on the same pools and seeds.

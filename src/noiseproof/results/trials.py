@@ -68,20 +68,30 @@ def trials_to_reach(curve: Float[np.ndarray, " trials"], loss: float) -> int | N
 def tuning_costs(record: Record) -> dict[str, TuningCost]:
     """By hand-designed rival, how many trials it takes on average to reach the learned optimizer.
 
-    Empty where the record does not hold the trials.
+    A rival that contains others has reached it where one of those has, since every point of theirs
+    is one of its own. Empty where the record does not hold the trials.
     """
-    learned = record.run.optimizers[0]
-    costs = {}
-    for place, entry in enumerate(record.run.optimizers):
-        curve = trial_curve(record, place)
-        if entry.kind == "hand" and curve.size and learned.outer_loss is not None:
-            costs[entry.name] = TuningCost(
-                trials_to_reach=trials_to_reach(curve, learned.outer_loss),
-                of=len(curve),
-                outer_loss=float(curve[-1]),
-                learned_outer_loss=learned.outer_loss,
-            )
-    return costs
+    learned, *others = record.run.optimizers
+    level = learned.outer_loss
+    if level is None:
+        return {}
+    curves = {
+        entry.name: trial_curve(record, place)
+        for place, entry in enumerate(others, 1)
+        if entry.kind == "hand"
+    }
+    contains = {entry.name: entry.contains for entry in others}
+
+    def fewest(name: str) -> int | None:
+        own = trials_to_reach(curves.get(name, np.zeros(0)), level)
+        reached = [own, *map(fewest, contains.get(name, ()))]
+        return min((number for number in reached if number is not None), default=None)
+
+    return {
+        name: TuningCost(fewest(name), len(curve), float(curve[-1]), level)
+        for name, curve in curves.items()
+        if curve.size
+    }
 
 
 def nested_violations(record: Record) -> list[str]:
