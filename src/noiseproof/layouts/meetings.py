@@ -5,7 +5,8 @@ entry by entry makes them gains, a concatenation makes them tokens, and to be lo
 makes them an embedding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from jax.extend.core import JaxprEqn
@@ -63,7 +64,7 @@ class Value(NamedTuple):
         after: The weights that it passed last.
     """
 
-    views: dict[int, Dims] = {}  # noqa: RUF012 (never written to)
+    views: Mapping[int, Dims] = MappingProxyType({})
     image: Dims | None = None
     is_raw: bool = False
     after: frozenset[int] = frozenset()

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from noiseproof.kinds import KINDS, MATRICES, NEAREST_KIND
 from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.features import check_params
 from noiseproof.optimizers.filters import neighborhood_mean
@@ -24,7 +25,6 @@ from noiseproof.optimizers.orthogonal import orthogonalized
 from noiseproof.optimizers.scaled_adam import ScaledAdamState, adam_direction, start_adam
 from noiseproof.optimizers.schedules import SMALLEST, cosine
 from noiseproof.types import (
-    NEAREST_KIND,
     Layout,
     LearnedOptimizer,
     Optimizer,
@@ -35,12 +35,6 @@ from noiseproof.types import (
 
 LOG_SCALE = 10.0
 """One unit of theta moves the logarithm of a rate by ten, as in the other rules."""
-
-KINDS = ("first", "hidden", "readout", "bias", "norm")
-"""Kinds of tensors, in the order of theta's rows."""
-
-MATRICES = ("first", "hidden", "readout")
-"""Kinds that have an orthogonalized direction."""
 
 NUM_BANDS = 3
 """Parts of a filter beside its mean: what 1 and 3 passes of a 3×3 mean take away, and the rest."""

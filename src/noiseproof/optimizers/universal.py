@@ -23,8 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from noiseproof.kinds import KINDS, MATRICES
 from noiseproof.optimizers.matrices import fans
-from noiseproof.optimizers.structured import KINDS, MATRICES, Scales, known_kind, with_scales
+from noiseproof.optimizers.structured import Scales, known_kind, with_scales
 from noiseproof.types import LearnedOptimizer, TensorRole, Theta
 
 EXPONENT_SCALE = 3.0

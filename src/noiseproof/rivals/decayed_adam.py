@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Scalar
 
+from noiseproof.kinds import NEAREST_KIND
 from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.filters import neighborhood_mean
 from noiseproof.optimizers.matrices import on_filters
-from noiseproof.types import NEAREST_KIND, Layout, Optimizer, Params, TensorRole
+from noiseproof.types import Layout, Optimizer, Params, TensorRole
 
 
 class Decays(NamedTuple):

@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Scalar
 
+from noiseproof.kinds import NEAREST_KIND
 from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.matrices import on_matrices
 from noiseproof.optimizers.orthogonal import ROOT_MEAN_SQUARE, orthogonalized
-from noiseproof.types import NEAREST_KIND, Layout, Optimizer, Params
+from noiseproof.types import Layout, Optimizer, Params
 
 SGD_RATIO = 30.0
 """About how much larger good learning rates of SGD with momentum .9 are than Adam's."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import ArrayLike, Scalar
 
+from noiseproof.kinds import NEAREST_KIND
 from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.schedules import cosine
 from noiseproof.rivals.averaging import averaged
@@ -26,7 +27,7 @@ from noiseproof.rivals.perturbations import (
     sharpness_aware,
     weight_noise,
 )
-from noiseproof.types import NEAREST_KIND, Layout, Optimizer, Params, Recipe, Regularization
+from noiseproof.types import Layout, Optimizer, Params, Recipe, Regularization
 
 
 def schedule(values: Values, num_steps: int) -> optax.Schedule:

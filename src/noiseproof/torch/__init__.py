@@ -5,12 +5,12 @@ from noiseproof.torch import LearnedOptimizer
 optimizer = LearnedOptimizer(model, num_steps=10_000)
 """
 
-try:
-    import torch as _torch  # noqa: F401 (said here, before any module needs it)
-except ModuleNotFoundError:
+import importlib.util
+
+if importlib.util.find_spec("torch") is None:
     raise ImportError(
         "noiseproof.torch needs torch, which is not installed: pip install 'noiseproof[torch]'."
-    ) from None
+    )
 
 from noiseproof.torch.optimizer import LearnedOptimizer
 from noiseproof.torch.roles import Role

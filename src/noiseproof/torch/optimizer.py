@@ -283,10 +283,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
 def new_state(param: Tensor) -> dict[str, Tensor]:
     """The state of a tensor that has met no gradient, on its device."""
     wide = torch.promote_types(param.dtype, torch.float32)
-    zeros = [torch.zeros_like(param, dtype=wide, memory_format=torch.preserve_format)] * 2
+    zeros = torch.zeros_like(param, dtype=wide, memory_format=torch.preserve_format)
     return {
-        "exp_avg": zeros[0],
-        "exp_avg_sq": zeros[1].clone(),
+        "exp_avg": zeros,
+        "exp_avg_sq": zeros.clone(),
         "step": torch.zeros((), dtype=torch.float32, device=param.device),
         "exponent": torch.full((), LEAST_EXPONENT, device=param.device),
     }

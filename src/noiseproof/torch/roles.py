@@ -11,23 +11,12 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from noiseproof import kinds
+from noiseproof.kinds import KINDS, MATRICES
 from noiseproof.messages import short
-from noiseproof.torch.theta import KINDS, MATRICES
 
-NEAREST_KIND = {
-    "first": "first",  # meets the image
-    "hidden": "hidden",
-    "readout": "readout",  # yields the logits
-    "depthwise": "hidden",  # a filter of one channel for each of many
-    "pointwise": "hidden",  # a filter of one point
-    "bias": "bias",  # is added, unit by unit
-    "position": "bias",  # is added, place by place
-    "token": "bias",  # stands beside what is made of the image
-    "embedding": "bias",  # is looked up
-    "norm": "norm",  # multiplies, unit by unit: gains, layer scales, slopes
-    "scalar": "norm",  # one number, such as a temperature
-}
-"""All kinds of tensors, and the one whose rates each gets."""
+NEAREST_KIND = {kind: nearest for kind, nearest in kinds.NEAREST_KIND.items() if nearest in KINDS}
+"""Kinds of params, and the one whose rates each gets; statistics are buffers here."""
 
 
 class Role(NamedTuple):

@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from noiseproof.kinds import MATRICES
 from noiseproof.torch.roles import Role, fans, is_matrix, row_of
-from noiseproof.torch.theta import MATRICES
 
 EXPONENT_SCALE = 3.0
 """One unit of theta moves an exponent by three."""

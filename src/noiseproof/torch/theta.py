@@ -16,12 +16,6 @@ from torch import Tensor
 from noiseproof.messages import short
 from noiseproof.published import find, read_published
 
-KINDS = ("first", "hidden", "readout", "bias", "norm")
-"""Kinds of tensors, in the order of theta's rows."""
-
-MATRICES = KINDS[:3]
-"""Kinds that have an orthogonalized direction."""
-
 NUM_BANDS = 3
 
 LOG_SCALE = 10.0
