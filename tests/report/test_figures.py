@@ -58,10 +58,11 @@ def test_difference_dots_stand_in_order_and_are_filled_if_significant(make_recor
 
 
 def test_optimizers_are_told_apart_without_color() -> None:
-    kinds = {"mine": "learned", "start": "initial"} | {f"rival {i}": "hand" for i in range(8)}
+    kinds = {"mine": "learned", "start": "initial"} | {f"rival {i}": "hand" for i in range(24)}
     found = styles(kinds)
     assert len({look.color for look in list(found.values())[:8]}) == 8
-    assert len({(look.marker, look.dash) for look in found.values()}) == len(kinds)
+    for name in ("marker", "color"):  # with the dash
+        assert len({(getattr(look, name), look.dash) for look in found.values()}) == len(kinds)
     assert found["mine"].width > max(look.width for name, look in found.items() if name != "mine")
 
 

@@ -86,7 +86,7 @@ def trials_figure(record: Record) -> str | None:
     of the learned optimizer; None where the record does not say it.
     """
     learned = record.run.optimizers[0]
-    look, place = styles(optimizers_in_order(record.run)), places(record)
+    place = places(record)
     found = {
         entry.name: trial_curve(record, place[entry.name])
         for entry in record.run.optimizers
@@ -97,6 +97,8 @@ def trials_figure(record: Record) -> str | None:
     if not found or level is None:
         return None
     shown = sorted(found, key=lambda name: found[name][-1])[:NUM_SEARCHES]
+    # Colors among those that are drawn, so that no two share one.
+    look = styles({learned.name: learned.kind, **dict.fromkeys(shown, "hand")})
     longest = max(found[name].size for name in shown)
 
     def drawing(axes: Axes) -> None:
