@@ -37,7 +37,7 @@ import optax
 
 from noiseproof import inner_loop
 from noiseproof.inner_loop import InnerState
-from noiseproof.metatrain import Objective, pes, recipe_of
+from noiseproof.metatrain import Objective, pes, recipe_of, target_of
 from noiseproof.metatrain.outer_loop import Plan, build_steps
 from noiseproof.metatrain.unrolling import start_run
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
@@ -71,7 +71,8 @@ class Started(NamedTuple):
 def start(objective: Objective, data: TaskData, num_pairs: int, truncation: int) -> Started:
     """Meta-training by PES before its first outer step, which is compiled."""
     estimator = pes(objective, truncation=truncation, num_pairs=num_pairs, std=0.01)
-    steps = build_steps(objective, estimator, Plan(num_outer_steps=10**6, learning_rate=1e-4))
+    plan = Plan(num_outer_steps=10**6, learning_rate=1e-4)
+    steps = build_steps(target_of(objective), estimator, plan)
     key = jax.random.key(0)
     state = jax.block_until_ready(steps.start(data, key, key))
     steps.advance.lower(state, data, key).compile()

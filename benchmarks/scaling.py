@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from meta_training import NUM_PAIRS, TRUNCATION, outer_steps, start
-from noiseproof.metatrain import Objective, pes
+from noiseproof.metatrain import Objective, pes, target_of
 from noiseproof.metatrain.memory import check_runs_fit, program_bytes
 from noiseproof.metatrain.outer_loop import Plan, build_steps
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
@@ -63,9 +63,10 @@ def memory_of_a_pair(objective: Objective, data: TaskData) -> dict[str, Any]:
     key, carried, needed = jax.random.key(0), [], []
     for num_pairs in (NUM_PAIRS, 2 * NUM_PAIRS):
         estimator = pes(objective, truncation=TRUNCATION, num_pairs=num_pairs, std=0.01)
-        steps = build_steps(objective, estimator, Plan(num_outer_steps=10, learning_rate=1e-4))
+        plan = Plan(num_outer_steps=10, learning_rate=1e-4)
+        steps = build_steps(target_of(objective), estimator, plan)
         state = jax.eval_shape(steps.start, data, key, key)
-        carried.append(check_runs_fit(objective, estimator, data))
+        carried.append(check_runs_fit([objective], estimator, data))
         needed.append(program_bytes(steps.advance.lower(state, data, key).compile()))
     return {
         "pair_bytes_carried": (carried[1] - carried[0]) / NUM_PAIRS,

@@ -97,7 +97,7 @@ def build(entry: Entry, num_inner_steps: int) -> tuple[Experiment, GradientEstim
         "evaluation.num_seeds=20",
     ]
     experiment = build_experiment(load_preset("gaussian-digits-mlp", settings))
-    estimator = BUILDERS[entry.estimator](experiment.meta.objective, **entry.options)
+    estimator = BUILDERS[entry.estimator](experiment.meta.objectives[0], **entry.options)
     num_outer_steps = max(num_inner_steps // estimator.num_inner_steps, 1)
     plan = experiment.plan._replace(
         num_outer_steps=num_outer_steps,
@@ -114,7 +114,7 @@ def meta_trained(
     meta, lines = experiment.meta, []
     key = jax.random.key(seed)
     state = meta_train(
-        meta.objective, estimator, plan, meta.data, meta.select_data, key, on_metrics=lines.append
+        meta.target, estimator, plan, meta.data, meta.select_data, key, on_metrics=lines.append
     )
     return state, lines
 

@@ -7,8 +7,7 @@ import optax
 
 from noiseproof.evaluate.tuning import TunedOn, scorer
 from noiseproof.inner_loop import Window
-from noiseproof.metatrain import Objective, full_backprop
-from noiseproof.metatrain.outer_loop import select_loss
+from noiseproof.metatrain import Objective, full_backprop, target_of
 from noiseproof.metatrain.unrolling import start_run
 from noiseproof.rivals import Rival
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
@@ -43,7 +42,7 @@ def test_the_three_give_the_same_loss_of_the_same_run() -> None:
         state = state._replace(run_key=run_keys, carry=jax.tree.map(lambda leaf: leaf[None], run))
         return estimator.estimate(theta, state, data, key)[0].meta_loss
 
-    chosen = jax.jit(lambda theta: select_loss(objective, theta, data, 1, key))(theta)
+    chosen = jax.jit(lambda theta: target_of(objective).score(theta, data, 1, key))(theta)
     problem = TunedOn(objective.task, data, data, None, objective.num_steps, objective.window)
     score = scorer(problem, rival.recipe, 1)
     losses = [for_theta(theta), chosen, score([{"rate": RATE}], data, run_keys[0])[0]]

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from noiseproof.kinds import NEAREST_KIND
 from noiseproof.layouts.layout import check_layout, layout_of, roles
 from noiseproof.models import MODELS
-from noiseproof.kinds import NEAREST_KIND
 from noiseproof.types import Model
 
 SHAPES = [(8, 8, 1), (14, 14, 1), (16, 16, 3), (28, 28, 1), (32, 32, 3)]

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from noiseproof.data.dataset import Source, image_shape, resize, shrink, split, stratified_order
+from noiseproof.data.dataset import (
+    Source,
+    image_shape,
+    resize,
+    shrink,
+    split,
+    stratified_order,
+    subset,
+)
 from noiseproof.types import Batch
 
 
@@ -146,3 +154,17 @@ def test_resize_shrinks_train_and_test():
     small = resize(Source("grey", train=batch, test=batch, num_classes=1), 14)
     assert small.train.images.shape == small.test.images.shape == (3, 14, 14, 1)
     assert small.train.labels is batch.labels
+
+
+def test_a_subset_has_the_first_classes_and_few_training_images():
+    """Catches a split that keeps all classes, and training images of one class alone."""
+    whole = split(numbered_source(1_003))
+    found = subset(whole, num_classes=3, num_images=30)
+    assert found.num_classes == 3
+    for part in (found.train, found.outer, found.select, found.test):
+        assert set(part.labels.tolist()) == {0, 1, 2}
+    assert np.bincount(found.train.labels).tolist() == [10, 10, 10]
+    assert len(found.outer.labels) == (whole.outer.labels < 3).sum()
+    assert subset(whole) == whole
+    with pytest.raises(ValueError, match=r"num_classes must lie in \[2, 10\] for numbered, got 1"):
+        subset(whole, num_classes=1)

@@ -55,7 +55,7 @@ def test_a_damaged_beginning_is_one_line(tmp_path, content):
 def start(words):
     """What a run does before it claims its folder."""
     meta = build_experiment(default_settings(words)).meta
-    check_runs_fit(meta.objective, meta.estimator, meta.data)
+    check_runs_fit(meta.objectives, meta.estimator, meta.data)
 
 
 @pytest.mark.parametrize(

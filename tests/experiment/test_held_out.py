@@ -46,7 +46,7 @@ def settings_of(images: Path, preset: str, *settings: str) -> Settings:
 def outer_step(experiment: Experiment) -> jax.extend.core.ClosedJaxpr:
     """The program of one outer step, all inner runs and their outer losses in it."""
     meta = experiment.meta
-    steps = build_steps(meta.objective, meta.estimator, experiment.plan)
+    steps = build_steps(meta.target, meta.estimator, experiment.plan)
     key = jax.random.key(0)
     state = jax.eval_shape(steps.start, meta.data, key, key)
     return jax.make_jaxpr(steps.advance.__wrapped__)(state, meta.data, key)

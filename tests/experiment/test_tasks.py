@@ -57,11 +57,11 @@ def test_without_tasks_the_problem_is_the_presets_own() -> None:
     settings = default_settings(["inner.num_steps=20", "estimator.truncation=10"])
     problem = build_problem(settings, None)
     meta = build_meta_problem(settings, problem, None)
-    assert meta.objective.task is problem.objective.task
+    assert meta.objectives[0].task is problem.objective.task
     assert meta.data is problem.data
     assert meta.select_data is problem.select_data
     theta = problem.objective.learned.init(jax.random.key(0))
-    row = meta.objective.learned.init(jax.random.key(0))
+    row = meta.target.init(jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, meta.unflatten(row), theta)
 
 
@@ -77,8 +77,8 @@ def test_tasks_on_one_data_set_share_its_images() -> None:
     first, second = meta.data
     assert first.inner.images is second.inner.images
     sizes = [
-        params[0]["weight"].shape[1]
-        for params in jax.eval_shape(meta.objective.task.init, jax.random.key(0))
+        jax.eval_shape(one.task.init, jax.random.key(0))[0]["weight"].shape[1]
+        for one in meta.objectives
     ]
     assert sizes == [8, 16]
     assert meta.estimator.num_inner_steps == 2 * (2 * 2 * 10)
@@ -89,17 +89,17 @@ def test_memory_is_that_of_all_tasks() -> None:
     widths = ("tasks=[{model={hidden_sizes=[8]}}]", "model.hidden_sizes=[16]")
     metas = [built("estimator.num_pairs=2", change) for change in (TWO_WIDTHS, *widths)]
     both, narrow, wide = (
-        check_runs_fit(meta.objective, meta.estimator, meta.data) for meta in metas
+        check_runs_fit(meta.objectives, meta.estimator, meta.data) for meta in metas
     )
     assert both == narrow + wide
 
 
 def test_reparametrization_reaches_the_estimator_and_not_the_score() -> None:
     meta = built("estimator.num_pairs=2", "reparametrization.level=tensor")
-    theta = jax.eval_shape(meta.objective.learned.init, jax.random.key(0))
+    theta = jax.eval_shape(meta.target.init, jax.random.key(0))
     state = jax.eval_shape(meta.estimator.init, theta, None, jax.random.key(1))
     assert hasattr(state.carry.runs.params, "scales")
-    scored = jax.eval_shape(meta.objective.task.init, jax.random.key(0))
+    scored = jax.eval_shape(meta.objectives[0].task.init, jax.random.key(0))
     assert not hasattr(scored, "scales")
 
 
@@ -112,7 +112,12 @@ def test_reparametrization_reaches_the_estimator_and_not_the_score() -> None:
         (["tasks=[{rule={}}]"], r"tasks\[0\] has no key 'rule'; allowed are weight, data, model"),
         (["tasks=[{model={width=5}}]"], "tasks.model has no key 'width'; allowed are kind, hidden"),
         (["tasks=[{inner={batch_size=0}}]"], "batch_size must be a whole number >= 1, got 0"),
-        (["tasks=[{}, {inner={num_steps=40}}]"], r"num_steps must be the same .* \[20, 40\]"),
+        (["tasks=[{}]", "meta.tasks_at_once=2"], "At most 1 tasks can be taken at once, got 2"),
+        (["meta.tasks_at_once=2"], "meta.tasks_at_once is of several tasks, and there are none"),
+        (["rule.kind=mlp", "meta.grouped=true"], "Only thetas of structured and universal have"),
+        (["rule.kind=mlp", "meta.start=['spectral-fashion-mlp']"], "of the rule structured, and m"),
+        (["meta.start=['nobody']"], "There is no learned optimizer 'nobody'"),
+        (["data.num_classes=11"], r"must lie in \[2, 10\] for digits, got 11"),
         (["reparametrization={level='tensor', low=9, high=1}"], r"Scales must be positive, low at"),
     ],
 )
@@ -133,7 +138,7 @@ def test_meta_training_on_two_widths_resumes_bit_for_bit(tmp_path: Path) -> None
     def train(folder: Path, stop_after: int) -> OuterState:
         steps = []
         return meta_train(
-            meta.objective,
+            meta.target,
             meta.estimator,
             plan,
             meta.data,

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from spread_run import OPTIONS, PLAN, rates
 
-from noiseproof.metatrain import Objective, Placement, nres
+from noiseproof.metatrain import Objective, Placement, nres, target_of
 from noiseproof.metatrain.outer_loop import OuterState, meta_train
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 
@@ -29,7 +29,7 @@ def go_on(folder: Path, num_devices: int, until: int) -> OuterState | None:
     reached = []
     try:
         return meta_train(
-            objective,
+            target_of(objective),
             estimator,
             PLAN._replace(num_outer_steps=10, select_every=3),
             data,

@@ -19,7 +19,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 
-from noiseproof.metatrain import ESTIMATORS, Objective, Placement
+from noiseproof.metatrain import ESTIMATORS, Objective, Placement, target_of
 from noiseproof.metatrain.outer_loop import Plan, build_steps
 from noiseproof.metatrain.processes import connect, is_first_process
 from noiseproof.metatrain.sharding import exchanged_bytes, replicate
@@ -52,7 +52,7 @@ def ten_steps(name: str, num_devices: int, num_pairs: int) -> dict[str, np.ndarr
     # Half of the time to compile is spent on speed that is not needed here.
     quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     with mock.patch.object(jax, "jit", quick):
-        steps = build_steps(objective, ESTIMATORS[name](objective, **options), PLAN)
+        steps = build_steps(target_of(objective), ESTIMATORS[name](objective, **options), PLAN)
     data = QuadraticData(jnp.array([1.0, 2.0, -1.0]), jnp.array([0.5, 1.0, -1.0]))
     data, key = replicate(data, mesh), jax.random.key(0)
     state = steps.start(data, key, key)

@@ -10,10 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from noiseproof import inner_loop
 from noiseproof.inner_loop import Window
-from noiseproof.metatrain import Objective, joint_estimator, joint_objective, pes, recipe_of
-from noiseproof.metatrain.joint import joint_task, mean_estimate
+from noiseproof.metatrain import Objective, joint_estimator, joint_target, pes, target_of
+from noiseproof.metatrain.joint import mean_estimate
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import LearnedOptimizer, MetaEstimate
@@ -43,6 +42,7 @@ DATA = (
 )
 THETA = {"log_rate": jnp.array(-2.0)}
 WEIGHTS = [1.0, 3.0]
+KEY = jax.random.key(5)
 ESTIMATORS = [
     pes(one, truncation=4, num_pairs=number, std=0.1)
     for one, number in zip(NOISY, (3, 5), strict=True)
@@ -75,11 +75,15 @@ def estimate_of(gradient, meta_loss, ratio, diverged_share) -> MetaEstimate:
     )
 
 
+def stacked(*estimates: MetaEstimate) -> MetaEstimate:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *estimates)
+
+
 def test_signal_and_noise_of_independent_estimates_add_up() -> None:
     """Gradients of (1.5, 0) ± 1 and (0, 2) ± 2 in their shares: (1.5, 2) ± √5."""
     found = mean_estimate(
-        [estimate_of([3.0, 0.0], 1.0, 1.5, 0.0), estimate_of([0.0, 4.0], 3.0, 1.0, 0.5)],
-        [0.5, 0.5],
+        stacked(estimate_of([3.0, 0.0], 1.0, 1.5, 0.0), estimate_of([0.0, 4.0], 3.0, 1.0, 0.5)),
+        jnp.array([0.5, 0.5]),
     )
     np.testing.assert_allclose(found.gradient["a"], [1.5, 2.0])
     assert float(found.signal_to_noise) == pytest.approx(2.5 / math.sqrt(5), rel=1e-5)
@@ -89,58 +93,79 @@ def test_signal_and_noise_of_independent_estimates_add_up() -> None:
 
 def test_a_task_that_diverged_spoils_nothing() -> None:
     nothing = estimate_of([0.0, 0.0], math.nan, math.nan, 1.0)
-    found = mean_estimate([nothing, estimate_of([0.0, 4.0], 3.0, 1.0, 0.0)], [0.75, 0.25])
+    both = stacked(nothing, estimate_of([0.0, 4.0], 3.0, 1.0, 0.0))
+    found = mean_estimate(both, jnp.array([0.75, 0.25]))
     np.testing.assert_allclose(found.gradient["a"], [0.0, 1.0])
     assert float(found.meta_loss) == pytest.approx(3.0)
     assert float(found.diverged_share) == pytest.approx(0.5)
     assert math.isnan(float(found.signal_to_noise))
-    assert math.isnan(float(mean_estimate([nothing], [1.0]).meta_loss))
+    assert math.isnan(float(mean_estimate(stacked(nothing), jnp.ones(1)).meta_loss))
 
 
-def test_tasks_that_are_scored_together_are_trained_as_if_alone() -> None:
-    """Catches a rule that sees the tensors of another task, and a loss that is not the mean."""
-    alone = [
-        one._replace(
-            task=one.task._replace(init=lambda _key, size=size: {"weight": jnp.zeros(size)})
-        )
-        for one, size in zip(map(objective_of, (2, 3)), (2, 3), strict=True)
-    ]
+def test_every_task_is_scored_by_itself_over_its_own_length() -> None:
+    """Catches runs of the first task's length, weights left out, and draws that tasks share."""
+    alone = [NOISY[0], NOISY[1]._replace(num_steps=16), NOISY[1]]
+    weights, data = [1.0, 2.0, 1.0], (*DATA, DATA[1])
+    target = joint_target(alone, weights=weights)
 
-    @functools.partial(jit, static_argnums=0)
-    def train(objective, data):
-        task, recipe, key = objective.task, recipe_of(objective, THETA), jax.random.key(0)
-        run = inner_loop.train(task, recipe, data, 8, key)
-        return run.params, inner_loop.score(task, recipe, data, 8, key, window=objective.window)
+    @jit
+    def scores(theta, key):
+        parts = zip(alone, data, jax.random.split(key, 3), strict=True)
+        own = [target_of(one).score(theta, seen, 2, key) for one, seen, key in parts]
+        return target.score(theta, data, 2, key), jnp.stack(own)
 
-    # One of the two losses is far above its limit, and the other one below.
-    limits = (0.1, 1e9)
-    alone = [
-        one._replace(window=Window(last_share=0.5, max_loss=limit))
-        for one, limit in zip(alone, limits, strict=True)
-    ]
-    runs = [train(objective, data) for objective, data in zip(alone, DATA, strict=True)]
-    params, score = train(joint_objective(alone, weights=WEIGHTS), DATA)
-    for part, (expected, _) in zip(params, runs, strict=True):
-        np.testing.assert_allclose(part["weight"], expected["weight"], rtol=1e-5)
-    assert float(runs[0][1]) == pytest.approx(0.1)
-    assert float(score) == pytest.approx(0.25 * 0.1 + 0.75 * float(runs[1][1]), rel=1e-5)
+    joint, own = scores(THETA, KEY)
+    assert float(joint) == pytest.approx(float(own @ jnp.array([0.25, 0.5, 0.25])), rel=1e-5)
+    assert len({round(float(one), 4) for one in own}) == 3
 
 
-def test_every_task_has_draws_of_its_own() -> None:
-    task = quadratic(num_dimensions=2, noise_std=1.0)._replace(
-        refresh=lambda _data, key: jax.random.normal(key)
-    )
-    both = joint_task([task, task], [0.5, 0.5], [10.0, 10.0])
-    first, second = both.init(jax.random.key(0))
-    assert not np.allclose(first["weight"], second["weight"])
+def test_every_task_has_a_pool_of_its_own() -> None:
+    task = NOISY[0].task._replace(refresh=lambda _data, key: jax.random.normal(key))
+    both = joint_target([NOISY[0]._replace(task=task)] * 2, weights=[1.0, 1.0])
     first, second = both.refresh((None, None), jax.random.key(0))
     assert float(first) != float(second)
+
+
+def test_tasks_take_their_turn() -> None:
+    """Three tasks, two at once: 0 and 1, 2 and 0, 1 and 2. A task that waits keeps its runs."""
+    data = (*DATA, DATA[0])
+    estimators = [*ESTIMATORS, ESTIMATORS[0]]
+    turns = joint_estimator(estimators, weights=[1.0, 2.0, 3.0], at_once=2)
+    state, keys = jit(turns.init)(THETA, data, jax.random.key(0)), jax.random.split(KEY, 3)
+    estimate, parts = jit(turns.estimate), []
+    for step, taken in enumerate(((0, 1), (2, 0), (1, 2))):
+        before = state
+        found, state = estimate(THETA, state, data, keys[step])
+        moved = [
+            any(bool((new != old).any()) for new, old in zip(*map(leaves_of, pair), strict=True))
+            for pair in zip(before.parts, state.parts, strict=True)
+        ]
+        assert moved == [index in taken for index in range(3)]
+        own_keys = jax.random.split(keys[step], 2)
+        parts.append((found, before, taken, own_keys))
+    found, before, taken, own_keys = parts[1]
+    own = [
+        jit(estimators[index].estimate)(THETA, before.parts[index], data[index], key)[0]
+        for index, key in zip(taken, own_keys, strict=True)
+    ]
+    # Shares 1/6, 2/6, 3/6 of all, times three tasks over two taken.
+    expected = 1.5 * (own[0].gradient["log_rate"] / 2 + own[1].gradient["log_rate"] / 6)
+    assert float(found.gradient["log_rate"]) == pytest.approx(float(expected), rel=1e-5)
+    assert int(state.turn) == 0
+
+
+def leaves_of(state) -> list:
+    """The numbers of a state, those of keys included."""
+    return [
+        jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        for leaf in jax.tree.leaves(state)
+    ]
 
 
 def train_jointly(folder: Path, *, stop_after: int = 1000) -> OuterState:
     steps = []
     return meta_train(
-        joint_objective(NOISY, weights=WEIGHTS),
+        joint_target(NOISY, weights=WEIGHTS),
         JOINT,
         Plan(num_outer_steps=20, learning_rate=0.2, select_every=10, checkpoint_every=3),
         DATA,
@@ -161,14 +186,12 @@ def test_meta_training_on_both_learns_and_resumes_bit_for_bit(tmp_path: Path) ->
         train_jointly(tmp_path / "parts", stop_after=7)
     parts = train_jointly(tmp_path / "parts")
     for name in ("theta", "best_select_loss", "estimator_state"):
-        first, second = (jax.tree.leaves(getattr(state, name)) for state in (whole, parts))
+        first, second = (leaves_of(getattr(state, name)) for state in (whole, parts))
         for one, other in zip(first, second, strict=True):
-            if jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
-                one, other = jax.random.key_data(one), jax.random.key_data(other)
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("joint", [joint_estimator, joint_objective])
+@pytest.mark.parametrize("joint", [joint_estimator, joint_target])
 @pytest.mark.parametrize(
     ("number", "weights", "message"),
     [
@@ -183,11 +206,3 @@ def test_bad_weights(joint, number, weights, message) -> None:
     parts = ESTIMATORS if joint is joint_estimator else NOISY
     with pytest.raises(ValueError, match=message):
         joint(parts[:number], weights=weights)
-
-
-def test_tasks_that_are_scored_together_have_one_length() -> None:
-    objectives = [NOISY[0], NOISY[1]._replace(num_steps=16)]
-    with pytest.raises(
-        ValueError, match=r"num_steps must be the same for all tasks, got \[8, 16\]"
-    ):
-        joint_objective(objectives, weights=WEIGHTS)

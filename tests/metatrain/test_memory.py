@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from noiseproof.metatrain import memory, nres, outer_loop
+from noiseproof.metatrain import memory, nres, outer_loop, target_of
 from noiseproof.metatrain.memory import check_fits, check_runs_fit, free_bytes, num_bytes
 from noiseproof.metatrain.outer_loop import Plan, meta_train
 from noiseproof.metatrain.sharding import Placement
@@ -26,10 +26,10 @@ def test_runs_carried_by_hand(affine) -> None:
     """
     estimator = nres(affine.objective, truncation=3, num_pairs=8, std=0.1)
     a_pair = 2 * (2 + 1) * 4 + 2 * 2 * 4 + 8 + 4 * 4
-    assert check_runs_fit(affine.objective, estimator, affine.data) == 8 * a_pair
+    assert check_runs_fit([affine.objective], estimator, affine.data) == 8 * a_pair
     mesh = mock.Mock(size=4)
     spread = affine.objective._replace(placement=Placement(mesh))
-    assert check_runs_fit(spread, estimator, affine.data) == 2 * a_pair
+    assert check_runs_fit([spread], estimator, affine.data) == 2 * a_pair
 
 
 def test_what_does_not_fit_is_named() -> None:
@@ -46,7 +46,7 @@ def test_some_memory_is_free() -> None:
 def test_a_step_that_does_not_fit_is_refused_before_the_first(affine) -> None:
     """Catches a program that is not asked: here the runs fit, and what a step needs does not."""
     estimator = nres(affine.objective, truncation=3, num_pairs=8, std=0.1)
-    carried, lines = check_runs_fit(affine.objective, estimator, affine.data), []
+    carried, lines = check_runs_fit([affine.objective], estimator, affine.data), []
     plan = Plan(num_outer_steps=1, learning_rate=0.1)
     with (
         mock.patch.object(memory, "free_bytes", return_value=carried),
@@ -54,7 +54,7 @@ def test_a_step_that_does_not_fit_is_refused_before_the_first(affine) -> None:
         pytest.raises(ValueError, match="it takes fewer pairs, or smaller runs"),
     ):
         meta_train(
-            affine.objective,
+            target_of(affine.objective),
             estimator,
             plan,
             affine.data,

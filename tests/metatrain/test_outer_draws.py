@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from noiseproof.metatrain import Objective, Window
+from noiseproof.metatrain import Objective, Window, target_of
 from noiseproof.metatrain.outer_loop import Plan, meta_train, outer_optimizer
 from noiseproof.results import MetricsLine
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
@@ -37,7 +37,7 @@ def lines() -> list[MetricsLine]:
     )
     found = []
     meta_train(
-        Objective(task, rule, None, num_steps=2, window=Window(max_loss=1e9)),
+        target_of(Objective(task, rule, None, num_steps=2, window=Window(max_loss=1e9))),
         GradientEstimator(lambda *_: (), told, 1),
         PLAN,
         QuadraticData(jnp.zeros(2), jnp.zeros(2)),

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from noiseproof.metatrain import Objective, Placement, pes
+from noiseproof.metatrain import Objective, Placement, pes, target_of
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Theta
@@ -37,7 +37,7 @@ PLAN = Plan(
 def run(folder: Path | None = None, *, resume: bool = False, stop_after: int = 1000) -> OuterState:
     steps = []
     return meta_train(
-        OBJECTIVE,
+        target_of(OBJECTIVE),
         ESTIMATOR,
         PLAN,
         DATA,
@@ -69,7 +69,9 @@ def test_runs_in_turn_and_stacked_end_with_one_theta() -> None:
         objective = OBJECTIVE._replace(placement=Placement(in_turn=in_turn))
         estimator = pes(objective, truncation=5, num_pairs=4, std=0.1)
         plan = PLAN._replace(num_outer_steps=4)
-        found.append(meta_train(objective, estimator, plan, DATA, DATA, jax.random.key(0)))
+        found.append(
+            meta_train(target_of(objective), estimator, plan, DATA, DATA, jax.random.key(0))
+        )
     stacked, in_turn = (jnp.stack([one.theta["log_rate"], one.best_select_loss]) for one in found)
     np.testing.assert_allclose(in_turn, stacked, rtol=1e-5)
 
@@ -143,4 +145,4 @@ def test_without_resume_an_earlier_run_is_begun_anew(tmp_path: Path) -> None:
 def test_bad_plans_are_named(change: dict, message: str) -> None:
     plan = PLAN._replace(**change)
     with pytest.raises(ValueError, match=message):
-        meta_train(OBJECTIVE, ESTIMATOR, plan, DATA, DATA, jax.random.key(0))
+        meta_train(target_of(OBJECTIVE), ESTIMATOR, plan, DATA, DATA, jax.random.key(0))

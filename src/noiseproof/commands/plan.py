@@ -78,10 +78,9 @@ def measure(schedule: Plan, meta: MetaProblem) -> Measured:
     Raises:
         ValueError: The runs or an outer step need more memory than a device has free.
     """
-    objective = meta.objective
-    carried = check_runs_fit(objective, meta.estimator, meta.data)
-    steps = build_steps(objective, meta.estimator, schedule)
-    data, select_data = replicate((meta.data, meta.select_data), objective.placement.mesh)
+    carried = check_runs_fit(meta.objectives, meta.estimator, meta.data)
+    steps = build_steps(meta.target, meta.estimator, schedule)
+    data, select_data = replicate((meta.data, meta.select_data), meta.target.mesh)
     key = jax.random.key(0)
     start, start_seconds = timed(lambda: steps.start.lower(data, key, key).compile())
     state = start(data, key, key)

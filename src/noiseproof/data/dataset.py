@@ -139,6 +139,36 @@ def take(batch: Batch, indices: Int[np.ndarray, " chosen"]) -> Batch:
     return Batch(batch.images[indices], batch.labels[indices])
 
 
+def subset(dataset: Dataset, *, num_classes: int = 0, num_images: int = 0) -> Dataset:
+    """The first classes of a data set, and fewer images to train on.
+
+    Args:
+        dataset: All of it.
+        num_classes: So many; 0 for all.
+        num_images: Training images at most, every class in its share; 0 for all.
+
+    Raises:
+        ValueError: One class alone, or more than there are.
+    """
+    if num_classes and not 2 <= num_classes <= dataset.num_classes:
+        raise ValueError(
+            f"data.num_classes must lie in [2, {dataset.num_classes}] for {dataset.name}, "
+            f"got {num_classes}."
+        )
+    if num_classes:
+        parts = {name: getattr(dataset, name) for name in ("train", "outer", "select", "test")}
+        chosen = {
+            name: take(part, np.flatnonzero(part.labels < num_classes))
+            for name, part in parts.items()
+        }
+        dataset = dataset._replace(num_classes=num_classes, **chosen)
+    if num_images:
+        # Their order spreads every class evenly, see `stratified_order`.
+        fewer = Batch(*(part[:num_images] for part in dataset.train))
+        dataset = dataset._replace(train=fewer)
+    return dataset
+
+
 def resize(source: Source, image_size: int) -> Source:
     """Shrinks all images to a height of `image_size` pixels, see `shrink`."""
     train, test = (

@@ -18,7 +18,7 @@ from noiseproof.experiment.choices import OUTER_CHOICES, built, kind_of
 from noiseproof.experiment.meta_problem import MetaProblem, build_meta_problem
 from noiseproof.experiment.problem import Problem, build_problem, build_task
 from noiseproof.experiment.reading import converted, suggestion
-from noiseproof.experiment.settings import Settings, Tuning, as_dict
+from noiseproof.experiment.settings import MetaTraining, Settings, Tuning, as_dict
 from noiseproof.messages import short
 from noiseproof.metatrain import Plan
 from noiseproof.metatrain.memory import check_fits, free_bytes, num_bytes
@@ -112,7 +112,7 @@ def build_experiment(
     check_names("tuning.augmented_rivals", tuning.augmented_rivals, RIVALS)
     check_names("controls", settings.controls, OUTER_CHOICES)
     problem = build_problem(settings, data_dir)
-    plan = Plan(**msgspec.structs.asdict(settings.meta))
+    plan = build_plan(settings.meta)
     check_plan(plan)
     check_sizes(settings, problem)
     return Experiment(
@@ -128,6 +128,11 @@ def build_experiment(
         num_seeds=settings.evaluation.num_seeds,
         record=as_dict(settings),
     )
+
+
+def build_plan(meta: MetaTraining) -> Plan:
+    """How long meta-training goes, and how fast."""
+    return Plan(**{name: getattr(meta, name) for name in Plan._fields})
 
 
 def check_sizes(settings: Settings, problem: Problem) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import msgspec
 from jax.sharding import Mesh
 
-from noiseproof.experiment.choices import built
+from noiseproof.experiment.choices import built, kind_of
+from noiseproof.experiment.mean_start import mean_start
 from noiseproof.experiment.problem import Problem, build_problem
 from noiseproof.experiment.reading import lay_over, with_settings
 from noiseproof.experiment.settings import Settings, TaskOverlay, as_dict
@@ -23,10 +25,13 @@ from noiseproof.metatrain import (
     Objective,
     flattened,
     joint_estimator,
-    joint_objective,
+    joint_target,
     reparametrized,
+    target_of,
 )
 from noiseproof.metatrain.sharding import pairs_mesh
+from noiseproof.metatrain.target import Target
+from noiseproof.optimizers.groups import as_matrix
 from noiseproof.types import Data, GradientEstimator, Theta
 
 
@@ -34,14 +39,16 @@ class MetaProblem(NamedTuple):
     """What the outer loop takes.
 
     Attributes:
-        objective: What `select` scores, of a theta that is one vector.
+        objectives: Of every task, of a theta that is one vector.
+        target: What is minimized, and how `select` scores a theta.
         estimator: Of the meta-gradient.
         data: The tasks' data with the outer split; of several tasks a tuple.
         select_data: The same with the select split in its place.
         unflatten: Makes the learned rule's own theta of that vector.
     """
 
-    objective: Objective
+    objectives: tuple[Objective, ...]
+    target: Target
     estimator: GradientEstimator
     data: Data
     select_data: Data
@@ -59,29 +66,36 @@ def build_meta_problem(settings: Settings, problem: Problem, data_dir: Path | No
     Raises:
         ValueError: Whatever is wrong in the settings or with the data, in one line.
     """
-    mesh = pairs_mesh(num_particles(settings.estimator))
-    if not settings.tasks:
-        objective, unflatten = flattened(on_mesh(problem.objective, mesh))
-        estimator = build_estimator(settings, objective)
-        return MetaProblem(objective, estimator, problem.data, problem.select_data, unflatten)
+    mesh, meta = pairs_mesh(num_particles(settings.estimator)), settings.meta
     overlaid = [with_task(settings, task) for task in settings.tasks]
-    problems = [build_problem(one, data_dir) for one in overlaid]
+    problems = [build_problem(one, data_dir) for one in overlaid] or [problem]
+    start = mean_start(meta.start, kind_of(settings.rule)) if meta.start else None
+    directions = None
+    if meta.grouped:
+        directions = as_matrix(problem.objective.learned.init(jax.random.key(0)))
+    rows = [flattened(on_mesh(one.objective, mesh), start, directions) for one in problems]
+    objectives, unflatten = tuple(objective for objective, _ in rows), rows[0][1]
+    if not settings.tasks:
+        if meta.tasks_at_once:
+            raise ValueError("meta.tasks_at_once is of several tasks, and there are none.")
+        target, estimator = target_of(objectives[0]), build_estimator(settings, objectives[0])
+        data, select_data = problem.data, problem.select_data
+        return MetaProblem(objectives, target, estimator, data, select_data, unflatten)
     # Tasks on one data set share its arrays.
     shared = {settings.data: problem}
     sources = [shared.setdefault(s.data, p) for s, p in zip(overlaid, problems, strict=True)]
-    rows = [flattened(on_mesh(one.objective, mesh)) for one in problems]
-    objectives = [objective for objective, _ in rows]
     weights = [
         chance_weight(task.weight, one.dataset.num_classes)
         for task, one in zip(settings.tasks, problems, strict=True)
     ]
     estimators = [build_estimator(settings, objective) for objective in objectives]
     return MetaProblem(
-        joint_objective(objectives, weights=weights),
-        joint_estimator(estimators, weights=weights),
+        objectives,
+        joint_target(objectives, weights=weights),
+        joint_estimator(estimators, weights=weights, at_once=meta.tasks_at_once),
         tuple(one.data for one in sources),
         tuple(one.select_data for one in sources),
-        rows[0][1],
+        unflatten,
     )
 
 

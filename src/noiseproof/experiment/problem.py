@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from noiseproof.data import Dataset, image_shape, load_dataset
+from noiseproof.data.dataset import subset
 from noiseproof.experiment import settings as sections
 from noiseproof.experiment.choices import built, kind_of
 from noiseproof.experiment.settings import Settings
@@ -55,6 +56,7 @@ def build_problem(settings: Settings, data_dir: Path | None) -> Problem:
     """
     data = settings.data
     dataset = load_dataset(data.name, data_dir=data_dir, image_size=data.image_size or None)
+    dataset = subset(dataset, num_classes=data.num_classes, num_images=data.num_images)
     shape = image_shape(dataset)
     model = built(MODELS, settings.model, image_shape=shape, num_classes=dataset.num_classes)
     if data.standardize:

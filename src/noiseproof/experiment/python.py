@@ -22,8 +22,9 @@ from noiseproof.files import write_whole
 from noiseproof.inner_loop import Window, faster_in_turn
 from noiseproof.layouts.layout import layout_of
 from noiseproof.messages import short
-from noiseproof.metatrain import flattened
+from noiseproof.metatrain import flattened, target_of
 from noiseproof.metatrain.builders import EstimatorBuilder
+from noiseproof.metatrain.memory import check_runs_fit
 from noiseproof.metatrain.objective import Objective, recipe_of
 from noiseproof.metatrain.outer_loop import Plan
 from noiseproof.metatrain.outer_loop import meta_train as outer_loop
@@ -152,8 +153,9 @@ def meta_train(
     """
     flat, unflatten = flattened(objective)
     built, (inner, select) = estimator(flat), task_data(data)
+    check_runs_fit([flat], built, inner)
     state = outer_loop(
-        flat,
+        target_of(flat),
         built,
         Plan(num_outer_steps, learning_rate),
         inner,

@@ -64,7 +64,7 @@ def run_experiment(
     meta = experiment.meta
     if tuned is None:
         estimators()  # before hours of meta-training, not after
-    check_runs_fit(meta.objective, meta.estimator, meta.data)
+    check_runs_fit(meta.objectives, meta.estimator, meta.data)
     found = found_by(tuned, experiment.record, experiment.searches) if tuned else None
 
     def begin() -> None:
@@ -109,7 +109,7 @@ def learn(
     rule, plan = experiment.record["rule"]["kind"], experiment.plan
     progress.say(f"meta-training {rule} on {words}")
     state = meta_train(
-        meta.objective,
+        meta.target,
         meta.estimator,
         plan,
         meta.data,

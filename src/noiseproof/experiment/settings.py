@@ -43,11 +43,15 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         name: Its name, or the path of a file or folder.
         image_size: Its side in pixels; 0 as it is.
+        num_classes: The first so many classes; 0 for all.
+        num_images: So many training images at most; 0 for all.
         standardize: Whether classifiers see images less their mean over their spread.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=4096)] = "digits"
     image_size: Annotated[int, Meta(ge=0, le=1024)] = 0
+    num_classes: CountOrNone = 0
+    num_images: CountOrNone = 0
     standardize: bool = True
 
 
@@ -81,7 +85,7 @@ class TaskOverlay(Struct, frozen=True, forbid_unknown_fields=True):
         weight: Of its meta-loss, relative to the other tasks.
         data: Values of the section `data`.
         model: Values of the section `model`.
-        inner: Values of the section `inner`; `num_steps` must be the same for all tasks.
+        inner: Values of the section `inner`.
     """
 
     weight: Positive = 1.0
@@ -100,7 +104,14 @@ class Reparametrization(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MetaTraining(Struct, frozen=True, forbid_unknown_fields=True):
-    """Meta-training, see `metatrain.outer_loop.Plan`."""
+    """Meta-training, see `metatrain.outer_loop.Plan`; and where it goes.
+
+    Attributes:
+        tasks_at_once: Of several tasks, how many take their turn at an outer step; 0 for all.
+        start: Shipped optimizers, folders or files; the mean of their weights is where it begins.
+            None for the rule's own start.
+        grouped: Whether numbers of theta move in groups alone, see `optimizers.groups`.
+    """
 
     num_outer_steps: Steps = 800
     learning_rate: Annotated[float, Meta(gt=0.0, le=100.0)] = 3e-3
@@ -109,6 +120,9 @@ class MetaTraining(Struct, frozen=True, forbid_unknown_fields=True):
     select_every: Count = 50
     num_select_runs: Count = 8
     checkpoint_every: Count = 25
+    tasks_at_once: Annotated[int, Meta(ge=0, le=64)] = 0
+    start: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
+    grouped: bool = False
 
 
 class Tuning(Struct, frozen=True, forbid_unknown_fields=True):

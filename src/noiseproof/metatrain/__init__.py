@@ -5,13 +5,14 @@ from noiseproof.metatrain.backprop import full_backprop, truncated_backprop
 from noiseproof.metatrain.es import es
 from noiseproof.metatrain.flat import flattened
 from noiseproof.metatrain.gpes import nres, pes
-from noiseproof.metatrain.joint import joint_estimator, joint_objective
+from noiseproof.metatrain.joint import joint_estimator, joint_target
 from noiseproof.metatrain.mixed import mixed
 from noiseproof.metatrain.objective import Objective, recipe_of
 from noiseproof.metatrain.outer_loop import Plan, meta_train
 from noiseproof.metatrain.reparametrized import reparametrized
 from noiseproof.metatrain.run_lengths import RUN_LENGTHS
 from noiseproof.metatrain.sharding import Placement
+from noiseproof.metatrain.target import Target, target_of
 from noiseproof.metatrain.tes import tes
 
 ESTIMATORS = {
@@ -31,18 +32,20 @@ __all__ = [
     "Objective",
     "Placement",
     "Plan",
+    "Target",
     "Window",
     "es",
     "flattened",
     "full_backprop",
     "joint_estimator",
-    "joint_objective",
+    "joint_target",
     "meta_train",
     "mixed",
     "nres",
     "pes",
     "recipe_of",
     "reparametrized",
+    "target_of",
     "tes",
     "truncated_backprop",
 ]

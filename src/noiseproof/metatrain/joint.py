@@ -3,187 +3,141 @@
 Tasks differ in shapes, so that they are no axis of a vectorized program: each has an estimator of
 its own, and the meta-gradient is the weighted mean of theirs. Each task also has perturbations of
 its own. At one cost, K tasks whose gradients agree have K times less variance so than under
-perturbations that all tasks share: there are K times as many.
+perturbations that all tasks share: there are K times as many. Where there are many tasks, a few of
+them take their turn at every outer step.
 
-For `select` the tasks are one: a run trains a classifier of every task, and is scored by their
-weighted mean.
+On `select` every task is scored by itself, over runs of its own length.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
-from noiseproof.messages import short
 from noiseproof.metatrain.objective import Objective
-from noiseproof.types import (
-    Data,
-    GradientEstimator,
-    Layout,
-    LearnedOptimizer,
-    MetaEstimate,
-    Optimizer,
-    Params,
-    Task,
-    Theta,
-)
+from noiseproof.metatrain.target import Target, target_of
+from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
+
+
+class JointState(NamedTuple):
+    """Attributes: `turn`, the task whose turn is next; `parts`, every estimator's own state."""
+
+    turn: Int[Array, ""]
+    parts: tuple[Any, ...]
 
 
 def joint_estimator(
-    estimators: Sequence[GradientEstimator], *, weights: Sequence[float]
+    estimators: Sequence[GradientEstimator], *, weights: Sequence[float], at_once: int = 0
 ) -> GradientEstimator:
-    """The weighted mean of several estimators; state and data are tuples, one part for each.
+    """The weighted mean of several estimators; data are a tuple, one part for each.
 
     Args:
         estimators: One for each task.
         weights: Of the tasks, relative to each other; positive.
+        at_once: Tasks that are estimated at an outer step, one after another in their order; 0 for
+            all of them.
 
     Raises:
-        ValueError: No task, a weight that is not positive, or another number of weights.
+        ValueError: No task, a weight that is not positive, another number of weights, or more
+            tasks at once than there are.
     """
-    shares = shares_of(weights, len(estimators))
+    shares = jnp.array(shares_of(weights, len(estimators)))
+    num_tasks = len(estimators)
+    if not 0 <= at_once <= num_tasks:
+        raise ValueError(f"At most {num_tasks} tasks can be taken at once, got {at_once}.")
+    num_taken = at_once or num_tasks
 
-    def init(theta: Theta, data: Data, key: PRNGKeyArray) -> tuple[Any, ...]:
-        keys = jax.random.split(key, len(estimators))
+    def init(theta: Theta, data: Data, key: PRNGKeyArray) -> JointState:
+        keys = jax.random.split(key, num_tasks)
         parts = zip(estimators, data, keys, strict=True)
-        return tuple(estimator.init(theta, own, key) for estimator, own, key in parts)
+        started = (estimator.init(theta, own, key) for estimator, own, key in parts)
+        return JointState(jnp.zeros((), jnp.int32), tuple(started))
 
     def estimate(
-        theta: Theta, state: tuple[Any, ...], data: Data, key: PRNGKeyArray
-    ) -> tuple[MetaEstimate, tuple[Any, ...]]:
-        keys = jax.random.split(key, len(estimators))
-        parts = zip(estimators, state, data, keys, strict=True)
-        estimates, states = zip(
-            *(estimator.estimate(theta, before, own, key) for estimator, before, own, key in parts),
-            strict=True,
-        )
-        return mean_estimate(estimates, shares), states
+        theta: Theta, state: JointState, data: Data, key: PRNGKeyArray
+    ) -> tuple[MetaEstimate, JointState]:
+        def of_task(
+            index: int, parts: tuple[Any, ...], key: PRNGKeyArray
+        ) -> tuple[tuple[Any, ...], MetaEstimate]:
+            found, after = estimators[index].estimate(theta, parts[index], data[index], key)
+            return (*parts[:index], after, *parts[index + 1 :]), found
 
-    num_inner_steps = sum(estimator.num_inner_steps for estimator in estimators)
-    return GradientEstimator(init, estimate, num_inner_steps)
+        branches = [partial(of_task, index) for index in range(num_tasks)]
+
+        def take_turn(
+            parts: tuple[Any, ...], taken: tuple[Int[Array, ""], PRNGKeyArray]
+        ) -> tuple[tuple[Any, ...], MetaEstimate]:
+            index, key = taken
+            return jax.lax.switch(index, branches, parts, key)
+
+        indices = (state.turn + jnp.arange(num_taken)) % num_tasks
+        turns = indices, jax.random.split(key, num_taken)
+        parts, estimates = jax.lax.scan(take_turn, state.parts, turns)
+        # In expectation over turns, the weighted mean of all.
+        shown = shares[indices] * num_tasks / num_taken
+        return mean_estimate(estimates, shown), JointState((indices[-1] + 1) % num_tasks, parts)
+
+    steps = [estimator.num_inner_steps for estimator in estimators]
+    return GradientEstimator(init, estimate, round(sum(steps) * num_taken / num_tasks))
 
 
-def mean_estimate(estimates: Sequence[MetaEstimate], shares: Sequence[float]) -> MetaEstimate:
+def mean_estimate(estimates: MetaEstimate, shares: Float[Array, " tasks"]) -> MetaEstimate:
     """The weighted mean of independent estimates.
 
     A task all of whose particles diverged adds nothing to the gradient, and no loss; the
     signal-to-noise ratio is nan where one of theirs is.
 
     Args:
-        estimates: One for each task.
-        shares: Their weights, which sum to one.
+        estimates: Those of all tasks, stacked along a first axis.
+        shares: Their weights.
     """
-    scaled = [
-        optax.tree.scale(share, estimate.gradient)
-        for share, estimate in zip(shares, estimates, strict=True)
-    ]
-    gradient = jax.tree.map(lambda *leaves: sum(leaves), *scaled)
-    errors = [
-        optax.tree.norm(part) / jnp.maximum(estimate.signal_to_noise, 1e-20)
-        for part, estimate in zip(scaled, estimates, strict=True)
-    ]
-    losses = jnp.stack([estimate.meta_loss for estimate in estimates])
+
+    def weighted(leaves: Float[Array, "tasks ..."]) -> Float[Array, "..."]:
+        return jnp.tensordot(shares, leaves, axes=1)
+
+    gradient = jax.tree.map(weighted, estimates.gradient)
+    norms = shares * jax.vmap(optax.tree.norm)(estimates.gradient)
     # Variances of independent estimates add up.
-    error = jnp.linalg.norm(jnp.stack(errors))
-    counted = jnp.array(shares) * jnp.isfinite(losses)
+    error = jnp.linalg.norm(norms / jnp.maximum(estimates.signal_to_noise, 1e-20))
+    losses = estimates.meta_loss
+    counted = shares * jnp.isfinite(losses)
     return MetaEstimate(
         gradient=gradient,
         meta_loss=jnp.nansum(counted * losses) / counted.sum(),
         signal_to_noise=optax.tree.norm(gradient) / jnp.maximum(error, 1e-20),
-        diverged_share=jnp.stack([estimate.diverged_share for estimate in estimates]).mean(),
+        diverged_share=estimates.diverged_share.mean(),
     )
 
 
-def joint_objective(objectives: Sequence[Objective], *, weights: Sequence[float]) -> Objective:
-    """All tasks as one, to be refreshed and scored together.
-
-    Its params, layout and data are tuples, one part for each task; the learned optimizer acts on
-    each part as if it were alone.
+def joint_target(objectives: Sequence[Objective], *, weights: Sequence[float]) -> Target:
+    """The weighted mean of all tasks' losses on `select`; data are a tuple, one part for each.
 
     Args:
         objectives: One for each task, of the same theta.
         weights: Of the tasks' meta-losses, relative to each other; positive.
 
     Raises:
-        ValueError: No task, a weight that is not positive, another number of weights, or runs
-            of several lengths.
+        ValueError: No task, a weight that is not positive, or another number of weights.
     """
     shares = shares_of(weights, len(objectives))
-    lengths = [objective.num_steps for objective in objectives]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"num_steps must be the same for all tasks, got {short(lengths)}.")
-    windows = [objective.window for objective in objectives]
-    limits = [window.max_loss for window in windows]
-    max_loss = sum(share * limit for share, limit in zip(shares, limits, strict=True))
-    placements = [objective.placement for objective in objectives]
-    in_turn = any(placement.in_turn for placement in placements)
-    return objectives[0]._replace(
-        task=joint_task([objective.task for objective in objectives], shares, limits),
-        learned=joint_optimizer([objective.learned for objective in objectives]),
-        layout=tuple(objective.layout for objective in objectives),
-        window=windows[0]._replace(max_loss=max_loss),
-        placement=placements[0]._replace(in_turn=in_turn),
-    )
-
-
-def joint_task(tasks: Sequence[Task], shares: Sequence[float], limits: Sequence[float]) -> Task:
-    """A task of a classifier of every task: losses are added up, meta-losses averaged.
-
-    Args:
-        tasks: The tasks.
-        shares: Their weights in the meta-loss, which sum to one.
-        limits: Each task's meta-loss above counts as this, as where it is alone.
-    """
-
-    def init(key: PRNGKeyArray) -> tuple[Params, ...]:
-        keys = jax.random.split(key, len(tasks))
-        return tuple(task.init(key) for task, key in zip(tasks, keys, strict=True))
-
-    def loss(params: tuple[Params, ...], data: Data, key: PRNGKeyArray) -> Scalar:
-        # A sum, since its gradient is for every classifier that of its own loss.
-        parts = zip(tasks, params, data, jax.random.split(key, len(tasks)), strict=True)
-        return jnp.stack([task.loss(own, seen, key) for task, own, seen, key in parts]).sum()
-
-    def meta_loss(params: tuple[Params, ...], data: Data, key: PRNGKeyArray) -> Scalar:
-        parts = zip(tasks, params, data, jax.random.split(key, len(tasks)), strict=True)
-        losses = jnp.stack([task.meta_loss(own, seen, key) for task, own, seen, key in parts])
-        # What is not finite stays so, since it is a run that diverged.
-        clipped = jnp.where(jnp.isfinite(losses), jnp.minimum(losses, jnp.array(limits)), losses)
-        return jnp.array(shares) @ clipped
+    targets = [target_of(objective) for objective in objectives]
 
     def refresh(data: Data, key: PRNGKeyArray) -> tuple[Data, ...]:
-        parts = zip(tasks, data, jax.random.split(key, len(tasks)), strict=True)
-        return tuple(task.refresh(seen, key) for task, seen, key in parts)
+        keys = jax.random.split(key, len(targets))
+        parts = zip(targets, data, keys, strict=True)
+        return tuple(target.refresh(own, key) for target, own, key in parts)
 
-    return Task(init, loss, meta_loss, refresh)
+    def score(theta: Theta, data: Data, num_runs: int, key: PRNGKeyArray) -> Scalar:
+        keys = jax.random.split(key, len(targets))
+        parts = zip(targets, data, keys, strict=True)
+        losses = [target.score(theta, own, num_runs, key) for target, own, key in parts]
+        return jnp.array(shares) @ jnp.stack(losses)
 
-
-def joint_optimizer(rules: Sequence[LearnedOptimizer]) -> LearnedOptimizer:
-    """Every task's learned optimizer on its part of the params; theta is the first one's."""
-
-    def optimizer(theta: Theta, num_steps: int | Int[Array, ""], layout: Layout) -> Optimizer:
-        own = [
-            rule.optimizer(theta, num_steps, part) for rule, part in zip(rules, layout, strict=True)
-        ]
-
-        def start(params: Params) -> tuple[Any, ...]:
-            return tuple(rule.init(part) for rule, part in zip(own, params, strict=True))
-
-        def update(
-            updates: Params, state: Any, params: Params | None = None
-        ) -> tuple[tuple[Params, ...], tuple[Any, ...]]:
-            seen = [None] * len(own) if params is None else params
-            parts = zip(own, updates, state, seen, strict=True)
-            updated = [rule.update(grads, before, part) for rule, grads, before, part in parts]
-            changes, states = zip(*updated, strict=True)
-            return changes, states
-
-        return optax.GradientTransformation(start, update)
-
-    return LearnedOptimizer(rules[0].init, optimizer)
+    return Target(targets[0].init, refresh, score, targets[0].mesh)
 
 
 def shares_of(weights: Sequence[float], num_tasks: int) -> list[float]:

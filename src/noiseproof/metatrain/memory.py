@@ -6,6 +6,7 @@ compiled; what an outer step needs in all, the compiler says.
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,25 +66,32 @@ def check_fits(
         )
 
 
-def check_runs_fit(objective: Objective, estimator: GradientEstimator, data: Data) -> int:
+def check_runs_fit(
+    objectives: Sequence[Objective], estimator: GradientEstimator, data: Data
+) -> int:
     """The bytes of the inner runs that a device carries along; nothing is computed or compiled.
 
     Args:
-        objective: What is meta-trained.
-        estimator: How its gradient is estimated.
-        data: The task's data with the outer split.
+        objectives: What is meta-trained on, an objective for each task.
+        estimator: How the gradient of all is estimated.
+        data: The data that it takes, with the outer split.
 
     Raises:
         ValueError: A device has no room for them.
     """
     key = jax.random.key(0)
-    theta = jax.eval_shape(objective.learned.init, key)
+    theta = jax.eval_shape(objectives[0].learned.init, key)
     state = jax.eval_shape(estimator.init, theta, data, key)
-    mesh, in_turn = objective.placement.mesh, objective.placement.in_turn
+    mesh = objectives[0].placement.mesh
     num_devices = 1 if mesh is None else mesh.size
     carried = num_bytes(state) // num_devices
-    # Runs that begin and end within an outer step: each has its weights and their gradient.
-    whole_runs = 1 if in_turn else estimator.num_inner_steps // objective.num_steps // num_devices
-    params = jax.eval_shape(objective.task.init, key)
-    check_fits(max(carried, 2 * whole_runs * num_bytes(params)), free_bytes())
+
+    def in_flight(objective: Objective) -> int:
+        # Runs that begin and end within an outer step: each has its weights and their gradient.
+        steps = estimator.num_inner_steps // len(objectives)
+        in_turn = objective.placement.in_turn
+        whole_runs = 1 if in_turn else steps // objective.num_steps // num_devices
+        return 2 * whole_runs * num_bytes(jax.eval_shape(objective.task.init, key))
+
+    check_fits(max(carried, *map(in_flight, objectives)), free_bytes())
     return carried

@@ -16,12 +16,11 @@ import optax
 from jax.stages import Wrapped
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
-from noiseproof import inner_loop
 from noiseproof.checkpoint import load_state, save_state
-from noiseproof.metatrain.memory import check_fits, check_runs_fit, free_bytes, program_bytes
-from noiseproof.metatrain.objective import Objective, recipe_of
+from noiseproof.metatrain.memory import check_fits, free_bytes, program_bytes
 from noiseproof.metatrain.processes import any_process_stops, is_first_process
-from noiseproof.metatrain.sharding import over_runs, replicate
+from noiseproof.metatrain.sharding import replicate
+from noiseproof.metatrain.target import Target
 from noiseproof.results import MetricsLine, append_metrics, truncate_metrics
 from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
 
@@ -96,29 +95,6 @@ def outer_optimizer(plan: Plan) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(plan.max_norm), optax.adam(schedule))
 
 
-def select_loss(
-    objective: Objective, theta: Theta, data: Data, num_runs: int, key: PRNGKeyArray
-) -> Scalar:
-    """Mean loss of several runs over the objective's window; infinite if one diverged.
-
-    Args:
-        objective: What is scored.
-        theta: The learned optimizer.
-        data: The task's data with the select split and its pool.
-        num_runs: Inner runs.
-        key: Fixes them.
-    """
-
-    def one_run(shared: tuple[Theta, Data], key: PRNGKeyArray) -> Scalar:
-        theta, data = shared
-        task, recipe = objective.task, recipe_of(objective, theta)
-        num_steps, window = objective.num_steps, objective.window
-        return inner_loop.score(task, recipe, data, num_steps, key, window=window)
-
-    all_runs = over_runs(one_run, num_runs, objective.placement)
-    return all_runs((theta, data), jax.random.split(key, num_runs)).mean()
-
-
 class Steps(NamedTuple):
     """The compiled parts of the loop.
 
@@ -136,7 +112,7 @@ class Steps(NamedTuple):
     score: Wrapped
 
 
-def build_steps(objective: Objective, estimator: GradientEstimator, plan: Plan) -> Steps:
+def build_steps(target: Target, estimator: GradientEstimator, plan: Plan) -> Steps:
     """Builds the parts of the loop once, each traced once.
 
     Keys are arguments, so that the programs are the same for every seed.
@@ -144,7 +120,7 @@ def build_steps(objective: Objective, estimator: GradientEstimator, plan: Plan) 
     optimizer = outer_optimizer(plan)
 
     def start(data: Data, theta_key: PRNGKeyArray, runs_key: PRNGKeyArray) -> OuterState:
-        theta = objective.learned.init(theta_key)
+        theta = target.init(theta_key)
         return OuterState(
             theta=theta,
             optimizer_state=optimizer.init(theta),
@@ -160,7 +136,7 @@ def build_steps(objective: Objective, estimator: GradientEstimator, plan: Plan) 
         state: OuterState, data: Data, key: PRNGKeyArray
     ) -> tuple[OuterState, MetaEstimate, Scalar]:
         pool_key, pairs_key = jax.random.split(jax.random.fold_in(key, state.outer_step))
-        data = objective.task.refresh(data, pool_key)
+        data = target.refresh(data, pool_key)
         found, estimator_state = estimator.estimate(
             state.theta, state.estimator_state, data, pairs_key
         )
@@ -174,18 +150,18 @@ def build_steps(objective: Objective, estimator: GradientEstimator, plan: Plan) 
         return state, found, optax.tree.norm(found.gradient)
 
     def score(theta: Theta, data: Data, key: PRNGKeyArray) -> Scalar:
-        return select_loss(objective, theta, data, plan.num_select_runs, key)
+        return target.score(theta, data, plan.num_select_runs, key)
 
     return Steps(
         start=jax.jit(start),
         advance=jax.jit(advance),
-        refresh=jax.jit(objective.task.refresh),
+        refresh=jax.jit(target.refresh),
         score=jax.jit(score),
     )
 
 
 def meta_train(
-    objective: Objective,
+    target: Target,
     estimator: GradientEstimator,
     plan: Plan,
     data: Data,
@@ -200,7 +176,7 @@ def meta_train(
     """Meta-trains a learned optimizer.
 
     Args:
-        objective: What is minimized.
+        target: What is minimized.
         estimator: How its gradient is estimated.
         plan: Outer steps, learning rate, scores, checkpoints.
         data: The task's data with the outer split.
@@ -217,9 +193,8 @@ def meta_train(
         KeyboardInterrupt: `should_stop` was true.
     """
     check_plan(plan)
-    check_runs_fit(objective, estimator, data)
-    steps = build_steps(objective, estimator, plan)
-    mesh = objective.placement.mesh
+    steps = build_steps(target, estimator, plan)
+    mesh = target.mesh
     data, select_data = replicate((data, select_data), mesh)
     theta_key, runs_key, steps_key, select_key = jax.random.split(key, 4)
     pool_key, score_key = jax.random.split(select_key)

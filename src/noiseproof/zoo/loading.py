@@ -18,7 +18,7 @@ from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.precision import in_float32
 from noiseproof.published import find
-from noiseproof.types import Layout, LearnedOptimizer, Theta
+from noiseproof.types import Layout, LearnedOptimizer, Params, Theta
 
 FAR = 10.0
 """A run or a classifier that many times larger or smaller than that of the card is warned of."""
@@ -123,18 +123,21 @@ def warn_if_far(name: str | Path, what: str, found: int, usual: Any) -> None:
 def num_weights_of(card: dict[str, Any]) -> int | None:
     """Weights of the classifier of a card's task, if it says enough."""
     try:
-        task = card["task"]
-        options = {key: as_tuple(value) for key, value in task["model_options"].items()}
-        model = MODELS[task["model"]](
-            image_shape=as_tuple(task["image_shape"]),
-            num_classes=task.get("num_classes", NUM_CLASSES),
-            **options,
-        )
-        leaves = jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)))
+        leaves = jax.tree.leaves(params_of(card["task"]))
     # Of a classifier that this version does not know nothing is said, nor of a card that lies.
     except Exception:
         return None
     return sum(leaf.size for leaf in leaves)
+
+
+def params_of(task: dict[str, Any]) -> Params:
+    """The shapes of the weights of the classifier that the task of a card names."""
+    model = MODELS[task["model"]](
+        image_shape=as_tuple(task["image_shape"]),
+        num_classes=task.get("num_classes", NUM_CLASSES),
+        **{key: as_tuple(value) for key, value in task["model_options"].items()},
+    )
+    return jax.eval_shape(model.init, jax.random.key(0))
 
 
 def as_tuple(value: Any) -> Any:
