@@ -5,7 +5,7 @@
 does in this order, each part saved as it ends and skipped where its file is there:
 
 - `throughput`: the card's arithmetic and bandwidth; inner steps/s of meta-training by 512 pairs;
-- `universal`: meta-trains `universal` over the tasks of `tasks.distribution`;
+- `universal`: meta-trains `universal` over the tasks of its preset, see `gpu_meta`;
 - `resnet`: a ResNet-18 on CIFAR-10 by both thetas and tuned rivals, under 19 corruptions;
 - `clean`: the control of `universal`, meta-trained on clean images;
 - `augmix`: `resnet` with AugMix.
@@ -19,23 +19,26 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from msgspec import structs
 
 import gpu_meta
 import gpu_resnet
 import gpu_throughput
 from noiseproof.data import DATASETS, Dataset
-from noiseproof.data.dataset import Source, split, take
-from noiseproof.optimizers.universal import from_structured
+from noiseproof.data.dataset import Source, shrink, split, take
+from noiseproof.experiment.mean_start import mean_start
+from noiseproof.experiment.meta_problem import with_task
+from noiseproof.experiment.reading import load_preset
+from noiseproof.experiment.settings import Settings
 from noiseproof.tasks.augmix import augmix
-from noiseproof.tasks.distribution import UNIVERSAL
-from noiseproof.tasks.outer_losses import clean_images, spectral_noise
-from noiseproof.types import Batch, Theta
+from noiseproof.tasks.outer_losses import OUTER_LOSSES, spectral_noise
+from noiseproof.types import Batch
 from noiseproof.zoo.loading import load_learned
 from sheets import read
 
@@ -61,21 +64,6 @@ class Machine(NamedTuple):
     seconds_left: Callable[[], float]
 
 
-def mean_start() -> Theta:
-    """The mean of shipped thetas of `structured`, each where it was meta-trained.
-
-    A perceptron of one hidden layer has no hidden weights and one filter; nothing had a norm.
-    """
-    thetas = [load_learned(name).theta for name in STARTS]
-    mean = jax.tree.map(lambda *leaves: jnp.stack(leaves).mean(axis=0), *thetas)
-    convnets = jax.tree.map(lambda *leaves: jnp.stack(leaves).mean(axis=0), *thetas[1:])
-    for name in ("step", "orthogonal", "decay"):
-        mean[name] = mean[name].at[1].set(convnets[name][1]).at[4].set(0.0)
-    for name in ("bands", "mean"):
-        mean[name] = mean[name].at[1].set(convnets[name][1])
-    return from_structured(mean)
-
-
 def dataset(machine: Machine, name: str) -> Dataset:
     """A data set of the sheets, or the digits; few images where all is tiny."""
     if name == "digits":
@@ -99,24 +87,37 @@ def throughput(machine: Machine, seconds: float) -> None:
     )
 
 
-def meta(machine: Machine, seconds: float, *, name: str, loss: Any) -> None:
+def sized(whole: Dataset, task: Settings) -> Dataset:
+    """A data set of the image size that a task wants."""
+    side = task.data.image_size or whole.train.images.shape[1]
+    parts = ("train", "outer", "select", "test")
+    small = {
+        part: Batch(shrink(getattr(whole, part).images, side), getattr(whole, part).labels)
+        for part in parts
+    }
+    return whole._replace(**small)
+
+
+def meta(machine: Machine, seconds: float, *, name: str, outer: str) -> None:
     settings = gpu_meta.Settings(seconds, num_threads=machine.threads)
-    specs = dict(UNIVERSAL)
+    preset = load_preset("universal", [f"outer.kind={outer}"])
+    tasks = [with_task(preset, task) for task in preset.tasks]
     if machine.small:
-        kept = ("fashion mlp", "digits mlp")
-        specs = {one: specs[one]._replace(shortest=20, longest=40, batch_size=8) for one in kept}
-        settings = settings._replace(
-            num_pairs=2, truncation=20, tasks_per_step=1, pool_size=64, seconds=30.0
-        )
-    data = {spec.data: dataset(machine, spec.data) for spec in specs.values()}
+        small = ["inner.num_steps=40", "inner.batch_size=8", "pool.size=64"]
+        small += ["run_length.shortest=20", "tasks=[]", "meta.tasks_at_once=0"]
+        short = load_preset("universal", small)
+        tasks = [with_task(short, structs.replace(preset.tasks[0], inner={}))]
+        settings = settings._replace(num_pairs=2, truncation=20, tasks_per_step=1, seconds=30.0)
+    named = {f"{one.data.name} {index}": one for index, one in enumerate(tasks)}
+    data = {name: sized(dataset(machine, one.data.name), one) for name, one in named.items()}
+    words = OUTER_LOSSES[outer]().words
     gpu_meta.meta_train(
-        specs,
+        named,
         data,
-        loss,
-        mean_start(),
+        mean_start(STARTS, "universal"),
         settings,
         machine.out / f"{name}_running",
-        card(loss.words, name),
+        card(words, name),
     )
     for kind in (".safetensors", ".json", "-training.json"):
         (machine.out / f"{name}_running{kind}").rename(machine.out / f"{name}{kind}")
@@ -160,7 +161,7 @@ def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -
     made = machine.out / "universal.safetensors"
     if made.exists():
         thetas = {"universal": ("universal", load_learned(made).theta), **thetas}
-    controls = {"universal before meta-training": ("universal", mean_start())}
+    controls = {"universal before meta-training": ("universal", mean_start(STARTS, "universal"))}
     parts = dataset(machine, "cifar-10")
     # Nothing is selected here, so that those images are there to be trained on.
     whole = Batch(*map(np.concatenate, zip(parts.train, parts.select, strict=True)))
@@ -179,9 +180,11 @@ def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -
 
 PARTS: dict[str, Callable[[Machine, float], None]] = {
     "throughput": throughput,
-    "universal": lambda machine, seconds: meta(machine, seconds, name="universal", loss=SPECTRAL),
+    "universal": lambda machine, seconds: meta(
+        machine, seconds, name="universal", outer="spectral"
+    ),
     "resnet": lambda machine, seconds: compare(machine, seconds, name="resnet", with_augmix=False),
-    "clean": lambda machine, seconds: meta(machine, seconds, name="clean", loss=clean_images()),
+    "clean": partial(meta, name="clean", outer="clean"),
     "augmix": lambda machine, seconds: compare(machine, seconds, name="augmix", with_augmix=True),
 }
 """By name, in the order in which they run; each makes `NAME.json`."""

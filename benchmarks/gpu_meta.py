@@ -1,4 +1,4 @@
-"""Meta-training of `universal` over the tasks of `tasks.distribution`, for so many seconds.
+"""Meta-training of `universal` over the tasks of its preset, for so many seconds.
 
 Every task is a compiled program, and its inner runs go on from one estimate to the next. Programs
 are compiled side by side in threads, and those that are ready take part: an outer step estimates
@@ -19,16 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from noiseproof.metatrain.compiling import known
 
 from noiseproof.checkpoint import save_theta
 from noiseproof.data.dataset import Dataset
-from noiseproof.layouts.layout import layout_of
-from noiseproof.metatrain import Objective, Window, flattened, nres
+from noiseproof.experiment.problem import problem_of
+from noiseproof.experiment.settings import Settings as TaskSettings
+from noiseproof.metatrain import flattened, nres
 from noiseproof.metatrain.run_lengths import log_uniform
-from noiseproof.optimizers import universal
-from noiseproof.tasks.distribution import TaskSpec, build
-from noiseproof.tasks.outer_losses import OuterLoss
+from noiseproof.optimizers.groups import as_matrix
 from noiseproof.types import Theta
 
 MAX_NORM = 1.0
@@ -45,12 +43,11 @@ class Settings(NamedTuple):
     Attributes:
         seconds: Of the clock, compiling included.
         learning_rate: Peak of the outer Adam's.
-        num_pairs: Antithetic pairs of a task, times what its spec says.
+        num_pairs: Antithetic pairs of a task.
         std: Of a perturbation of theta.
         truncation: Inner steps of an estimate.
         tasks_per_step: Tasks of an outer step.
         num_threads: Programs that are compiled at once.
-        pool_size: Corrupted images of an estimate.
     """
 
     seconds: float
@@ -60,14 +57,13 @@ class Settings(NamedTuple):
     truncation: int = 50
     tasks_per_step: int = 4
     num_threads: int = 14
-    pool_size: int = 2048
 
 
 class Program(NamedTuple):
     """A task's compiled estimate, and the runs under way."""
 
     name: str
-    spec: TaskSpec
+    num_classes: int
     estimate: Any
     state: Any
     data: Any
@@ -76,40 +72,35 @@ class Program(NamedTuple):
 
 def compiler_options() -> dict[str, Any]:
     """What programs are compiled with."""
-    return known(FAST_COMPILING) if jax.default_backend() == "gpu" else {}
+    return FAST_COMPILING if jax.default_backend() == "gpu" else {}
 
 
 def make_program(
     name: str,
-    spec: TaskSpec,
+    task: TaskSettings,
     dataset: Dataset,
-    loss: OuterLoss,
+    initial: Theta,
     theta: jax.Array,
     settings: Settings,
     key: jax.Array,
 ) -> Program:
     """Builds a task, starts its runs and compiles its estimate."""
-    built = build(spec, dataset, loss, pool_size=settings.pool_size)
-    shape = tuple(built.data.inner.images.shape[1:])
-    layout = layout_of(jax.eval_shape(built.model.init, jax.random.key(0)), shape)
-    objective = Objective(
-        task=built.task,
-        learned=universal(),
-        layout=layout,
-        num_steps=spec.longest,
-        window=Window(10, 0.2, 1.5 * math.log(spec.num_classes)),
-        run_length=log_uniform(num_steps=spec.longest, shortest=spec.shortest),
+    built = problem_of(task, dataset)
+    num_steps, shortest = built.objective.num_steps, task.run_length.shortest
+    lengths = log_uniform(num_steps=num_steps, shortest=min(shortest, num_steps))
+    objective, _ = flattened(
+        built.objective._replace(run_length=lengths), initial, as_matrix(initial)
     )
     estimator = nres(
-        flattened(objective)[0],
+        objective,
         truncation=settings.truncation,
-        num_pairs=max(round(settings.num_pairs * spec.num_pairs), 1),
+        num_pairs=settings.num_pairs,
         std=settings.std,
     )
 
     def estimate(theta: jax.Array, state: Any, data: Any, key: jax.Array) -> tuple[Any, Any]:
         pool_key, pairs_key = jax.random.split(key)
-        refreshed = built.task.refresh(data, pool_key)
+        refreshed = built.objective.task.refresh(data, pool_key)
         found, state = estimator.estimate(theta, state, refreshed, pairs_key)
         return found, state
 
@@ -117,7 +108,8 @@ def make_program(
     state = jax.jit(estimator.init, compiler_options=options)(theta, built.data, key)
     program = jax.jit(estimate, donate_argnums=1, compiler_options=options)
     compiled = program.lower(theta, state, built.data, key).compile()
-    return Program(name, spec, compiled, state, built.data, estimator.num_inner_steps)
+    classes = built.dataset.num_classes
+    return Program(name, classes, compiled, state, built.data, estimator.num_inner_steps)
 
 
 @jax.jit
@@ -146,9 +138,8 @@ def learning_rate_at(share: float, outer_step: int, peak: float) -> float:
 
 
 def meta_train(
-    specs: Mapping[str, TaskSpec],
+    tasks: Mapping[str, TaskSettings],
     datasets: Mapping[str, Dataset],
-    loss: OuterLoss,
     initial: Theta,
     settings: Settings,
     out: Path,
@@ -163,7 +154,9 @@ def meta_train(
     """
     began = time.monotonic()
     key = jax.random.key(seed)
-    theta, unravel = ravel_pytree(initial)
+    origin, directions = ravel_pytree(initial)[0], as_matrix(initial)
+    unravel = ravel_pytree(initial)[1]
+    theta = jnp.zeros(directions.shape[1])
     state = outer_adam().init(theta)
     lines: list[dict[str, Any]] = []
     history: list[dict[str, Any]] = []
@@ -178,14 +171,14 @@ def meta_train(
         name: pool.submit(
             make_program,
             name,
-            spec,
-            datasets[spec.data],
-            loss,
+            task,
+            datasets[name],
+            initial,
             theta,
             settings,
             jax.random.fold_in(key, index),
         )
-        for index, (name, spec) in enumerate(specs.items())
+        for index, (name, task) in enumerate(tasks.items())
     }
 
     def save(theta: jax.Array) -> None:
@@ -195,11 +188,12 @@ def meta_train(
             "outer_steps": outer_step,
             "inner_steps": sum(line["inner_steps"] for line in lines),
             "seconds": seconds,
-            "tasks": {name: specs[name]._asdict() for name in programs},
+            "tasks": list(programs),
             "failed_to_compile": failures,
             "settings": settings._asdict(),
         }
-        save_theta(out.with_suffix(".safetensors"), unravel(theta), {**card, "meta_training": done})
+        whole = unravel(origin + directions @ theta)
+        save_theta(out.with_suffix(".safetensors"), whole, {**card, "meta_training": done})
         record = {"done": done, "lines": lines, "history": history}
         out.with_name(f"{out.name}-training.json").write_text(json.dumps(record))
 
@@ -232,7 +226,7 @@ def meta_train(
             found.append((own, estimate))
         share = (elapsed - first_ready) / max(settings.seconds - first_ready, 1e-9)
         rate = learning_rate_at(share, outer_step, settings.learning_rate)
-        gradients = [one.gradient / math.log(own.spec.num_classes) for own, one in found]
+        gradients = [one.gradient / math.log(own.num_classes) for own, one in found]
         theta, state = outer_update(theta, state, gradients, jnp.float32(rate))
         theta.block_until_ready()
         for own, one in found:
@@ -257,4 +251,4 @@ def meta_train(
     pool.shutdown(wait=False, cancel_futures=True)
     final = mean / num_meant if num_meant else theta
     save(final)
-    return unravel(final)
+    return unravel(origin + directions @ final)

@@ -113,3 +113,9 @@ def test_what_operations_took_is_about_what_went_by(tmp_path):
     assert shown == pytest.approx(record["microseconds_of_all_operations"])
     # No operation is counted twice: together they keep at most all cores busy.
     assert 0.2 < shown / record["microseconds_a_step"] < record["cores"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in BENCHMARKS.glob("*.py")))
+def test_every_benchmark_finds_what_it_imports(module, name):
+    """Catches one that is run on other machines alone, and names what is no longer there."""
+    assert module(name).__doc__

@@ -56,6 +56,16 @@ def build_problem(settings: Settings, data_dir: Path | None) -> Problem:
     """
     data = settings.data
     dataset = load_dataset(data.name, data_dir=data_dir, image_size=data.image_size or None)
+    return problem_of(settings, dataset)
+
+
+def problem_of(settings: Settings, dataset: Dataset) -> Problem:
+    """Builds the components for a data set that is there, of the settings' image size.
+
+    Raises:
+        ValueError: Whatever is wrong in the settings, in one line.
+    """
+    data = settings.data
     dataset = subset(dataset, num_classes=data.num_classes, num_images=data.num_images)
     shape = image_shape(dataset)
     model = built(MODELS, settings.model, image_shape=shape, num_classes=dataset.num_classes)
