@@ -104,7 +104,7 @@ def meta(machine: Machine, seconds: float, *, name: str, outer: str) -> None:
     tasks = [with_task(preset, task) for task in preset.tasks]
     if machine.small:
         small = ["inner.num_steps=40", "inner.batch_size=8", "pool.size=64"]
-        small += ["run_length.shortest=20", "tasks=[]", "meta.tasks_at_once=0"]
+        small += ["tasks=[]", "meta.tasks_at_once=0"]
         short = load_preset("universal", small)
         tasks = [with_task(short, structs.replace(preset.tasks[0], inner={}))]
         settings = settings._replace(num_pairs=2, truncation=20, tasks_per_step=1, seconds=30.0)

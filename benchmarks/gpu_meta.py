@@ -33,6 +33,8 @@ MAX_NORM = 1.0
 NUM_WARMUP_STEPS = 30
 SAVE_EVERY = 30.0
 LEAST_STEPS = 2
+SHORTEST = 200
+"""Steps of the shortest run of a task, whose longest is that of the preset."""
 FAST_COMPILING = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
 """Measuring kernels against each other takes longer than it saves in minutes of meta-training."""
 
@@ -86,8 +88,8 @@ def make_program(
 ) -> Program:
     """Builds a task, starts its runs and compiles its estimate."""
     built = problem_of(task, dataset)
-    num_steps, shortest = built.objective.num_steps, task.run_length.shortest
-    lengths = log_uniform(num_steps=num_steps, shortest=min(shortest, num_steps))
+    num_steps = built.objective.num_steps
+    lengths = log_uniform(num_steps=num_steps, shortest=min(SHORTEST, num_steps))
     objective, _ = flattened(
         built.objective._replace(run_length=lengths), initial, as_matrix(initial)
     )
