@@ -10,7 +10,8 @@ signal-to-noise ratio, and the processor's seconds.
 
     python research/rules_and_estimators.py --out results/rules-and-estimators.json
 
-What the file holds already is not made again. `--only NAME` makes one entry; `--list` names them.
+What the file holds already is not made again. `--only NAME` makes one entry; `--list` names them;
+`--table` prints what the file holds.
 """
 
 import argparse
@@ -175,6 +176,29 @@ def outcome(
     }
 
 
+COLUMNS: dict[str, tuple[Callable[[dict[str, Any]], float], str]] = {
+    "loss on `select`": (lambda one: one["select_loss"], ".3f"),
+    "noise 0.5": (lambda one: 100 * one["select_accuracy"]["noise 0.5"], ".1f"),
+    "clean": (lambda one: 100 * one["select_accuracy"]["clean"], ".1f"),
+    "signal to noise": (lambda one: one["signal_to_noise"], ".2f"),
+    "CPU seconds": (lambda one: one["processor_seconds"], ".0f"),
+}
+"""What the table shows of a seed's outcome, and how."""
+
+
+def table(entries: dict[str, dict[str, Any]]) -> str:
+    """A row for every entry: means over seeds, with the least and the greatest."""
+    rows = [("rule and estimator", "seeds", *COLUMNS), ("---",) * (2 + len(COLUMNS))]
+    for name, seeds in entries.items():
+        cells = []
+        for read, form in COLUMNS.values():
+            values = [read(one) for one in seeds.values()]
+            ends = f"{min(values):{form}} to {max(values):{form}}"
+            cells.append(f"{statistics.fmean(values):{form}} ({ends})")
+        rows.append((name, str(len(seeds)), *cells))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="the record, which is gone on with")
@@ -182,6 +206,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=NUM_SEEDS)
     parser.add_argument("--inner-steps", type=int, default=NUM_INNER_STEPS)
     parser.add_argument("--list", action="store_true", help="names the entries")
+    parser.add_argument("--table", action="store_true", help="prints what the record holds")
     options = parser.parse_args()
     if options.list or options.out is None:
         print("\n".join(ENTRIES))
@@ -191,6 +216,9 @@ def main() -> None:
         record = json.loads(options.out.read_text("utf-8"))
         if record["inner_steps"] != options.inner_steps:
             parser.error(f"{options.out} is of {record['inner_steps']} inner steps.")
+    if options.table:
+        print(table(record["entries"]))
+        return
     # The second seed compiles nothing.
     with tempfile.TemporaryDirectory() as compiled:
         jax.config.update("jax_compilation_cache_dir", compiled)
