@@ -6,7 +6,9 @@ A classifier is a `Model` of two functions, a corruption a function of an image 
 classifier here is a small residual perceptron, the corruption a shadow that falls on one side of
 the image. Inner training sees clean digits only; the learned optimizer and the rivals' settings
 are chosen on shadowed ones, and all are tested on clean digits, on such shadows, on darker ones
-that none has met, and on fog and contrast. It takes a few minutes on two cores.
+that none has met, and on fog and contrast. It takes a few minutes on two cores, and printed means
+over the three that none has met of 85.2 ± 1.9 for the learned optimizer, 78.8 ± 1.6 for Muon and
+66.6 ± 3.7 for Adam, on clean digits 97.8 ± 0.2, 96.6 ± 0.4 and 97.0 ± 0.4 (percent, n = 10).
 """
 
 import jax
