@@ -135,3 +135,15 @@ def test_heads_are_of_the_outputs_and_stacks_are_apart():
         return on_matrices(orthogonalized, role, stack), jnp.stack(alone)
 
     np.testing.assert_allclose(*both(stack), atol=1e-5)
+
+
+def test_a_weight_without_a_gradient_has_a_derivative() -> None:
+    """Catches the root of zero, whose derivative is infinite, times a change of zero: nan."""
+
+    def moved(scale: jax.Array) -> jax.Array:
+        grads = {"weight": scale * jnp.array([1.0, 0.0])}
+        direction, _ = adam_direction(grads, start_adam(grads))
+        return (direction["weight"] * scale).sum()
+
+    # Adam's first step is the sign, whatever the scale: its derivative is that of the factor.
+    assert float(jax.grad(moved)(jnp.array(2.0))) == pytest.approx(1.0, rel=1e-4)

@@ -28,7 +28,9 @@ class ScaledAdamState(NamedTuple):
     nu: Params
 
 
-ADAM = optax.scale_by_adam()
+ADAM = optax.scale_by_adam(eps_root=1e-30)
+"""The root of a mean square of zero, of a weight that never had a gradient, has no derivative; with
+this within it has one, and the square of ε is still far above."""
 
 
 def start_adam(params: Params) -> ScaledAdamState:
