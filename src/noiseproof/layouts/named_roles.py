@@ -1,7 +1,7 @@
 """Roles of tensors from their names and shapes alone, where these decide; refused where not.
 
-What is taken for sure: the order of lists and tuples; that of siblings of one name by their
-numbers (`Dense_2` before `Dense_10`); the first weight by the image's channels or pixels, the
+What is taken for sure: the order of lists and tuples; that of siblings of one name by numbers that
+a user gave (`layers_2` before `layers_10`); the first weight by the image's channels or pixels, the
 readout by the number of classes; and the chain of layers whose sizes fit one way only. The order
 of the alphabet says nothing.
 """
