@@ -39,8 +39,9 @@ def check_net(net: Net) -> None:
     assert {name: role.kind for name, role in found.items()} == {n: wanted[n] for n in tensors}
     for name, depth in depths.items():
         assert found[name].depth_fraction == pytest.approx(depth), name
-        bias = re.sub(r"(kernel|weight)$", "bias", re.sub(r"\bw$", "b", name))
-        assert found.get(bias, found[name]).depth_fraction == found[name].depth_fraction, bias
+        for own in ("bias", "b", "gain"):
+            vector = re.sub(r"(kernel|weight|w)$", own, name)
+            assert found.get(vector, found[name]).depth_fraction == pytest.approx(depth), vector
         check_axes(net, name, tensors[name].shape, found[name])
     for num_classes in (None, NUM_CLASSES):
         named = by_names(net.params, num_classes)
