@@ -85,18 +85,25 @@ def test_loops_and_branches_take_the_same_steps(optimizer, trained):
     assert_same(train(params()), trained)
 
 
-def test_many_classifiers_are_trained_side_by_side(optimizer, trained):
-    """Catches a norm or a mean over the axis of classifiers."""
-    scales = jnp.array([1.0, 3.0])
+def test_classifiers_side_by_side_and_gradients_of_any_unit(optimizer, trained):
+    """Catches a norm or a mean over the axis of classifiers, squares beyond single precision, and
+    an ε in the gradient's own unit."""
 
     @jax.jit
     @jax.vmap
-    def train(scale):
-        run = jax.tree.map(lambda leaf: scale * leaf, params())
-        run = run, optimizer.init(run)
-        return jax.lax.fori_loop(0, NUM_STEPS, lambda _, run: after_a_step(optimizer, *run), run)
+    def train(size, unit):
+        start = jax.tree.map(lambda leaf: size * leaf, params())
+        grads = jax.tree.map(lambda leaf: unit * leaf, GRADS)
+        run = start, optimizer.init(start)
 
-    assert_same(jax.tree.map(lambda leaf: leaf[0], train(scales)), trained)
+        def step(_: int, run: tuple) -> tuple:
+            return after_a_step(optimizer, *run, grads)
+
+        return jax.lax.fori_loop(0, NUM_STEPS, step, run)[0]
+
+    found = train(jnp.array([1.0, 3.0, 1.0, 1.0]), jnp.array([1.0, 1.0, 1e20, 1e-25]))
+    for place in (0, 2, 3):
+        assert_same(jax.tree.map(lambda leaf, at=place: leaf[at], found), trained[0])
 
 
 @pytest.mark.parametrize("is_x64", [False, True])

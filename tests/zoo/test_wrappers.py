@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
+from flax import nnx
 
 import noiseproof
 from noiseproof.models import mlp
@@ -173,6 +174,21 @@ def test_containers_of_the_same_names_fit(optimizer, expected):
     found = one_step(load(NAME, num_steps=1000, layout=layout), frozen, flax.core.freeze(grads))
     assert isinstance(found, flax.core.FrozenDict)
     assert_same(found["net"], expected)
+
+
+def test_a_state_of_nnx_and_its_plain_dict_fit_each_other():
+    """Catches containers that are compared instead of the names in them."""
+    state = nnx.state(nnx.Linear(16, 3, rngs=nnx.Rngs(0)), nnx.Param)
+    ways = [state, nnx.as_pure(state), nnx.to_pure_dict(state)]
+    for given in ways:
+        layout = noiseproof.layout_of(given, IMAGE_SHAPE)
+        for params in ways:
+            found = load(NAME, num_steps=1000, layout=layout).init(params)
+            assert jax.tree.leaves(found)
+    smaller = {"kernel": nnx.to_pure_dict(state)["kernel"]}
+    with pytest.raises(ValueError, match="they have no tensor 'bias'") as refusal:
+        load(NAME, num_steps=1000, layout=layout).init(smaller)
+    assert len(str(refusal.value)) < 200
 
 
 def test_what_is_no_weight_is_named(optimizer):
