@@ -236,3 +236,27 @@ def test_what_the_forward_pass_leaves_out_is_said():
         layout_of(params, IMAGE_SHAPE, apply=lambda p, x: x.reshape(len(x), -1) @ p["w"])
     with pytest.raises(ValueError, match="apply must return the logits as one array, got tuple"):
         layout_of(params, IMAGE_SHAPE, apply=lambda p, x: (x, p))
+
+
+def test_a_state_dict_of_torch_is_read_by_the_numbers_of_its_sequences():
+    """Catches places in sequences that are sorted as texts, and norms between their filters."""
+    shapes = {
+        0: (8, 3, 3, 3),
+        1: (8,),
+        3: (8, 8, 3, 3),
+        4: (8,),
+        10: (8, 1, 3, 3),
+        11: (9, 8, 1, 1),
+    }
+    params = {f"features.{at}.weight": zeros(*shape) for at, shape in shapes.items()}
+    params |= {"features.1.bias": zeros(8), "classifier.1.weight": zeros(7, 9)}
+    layout = layout_of(params, (16, 16, 3))
+    places = {0: 0, 1: 0, 3: 1, 4: 1, 10: 2, 11: 3}
+    kinds = dict(
+        zip(shapes, ("first", "norm", "hidden", "norm", "depthwise", "pointwise"), strict=True)
+    )
+    for at, place in places.items():
+        role = layout[f"features.{at}.weight"]
+        assert (role.kind, role.depth_fraction) == (kinds[at], pytest.approx(place / 4))
+    assert layout["features.1.bias"] == TensorRole("bias", (), 0.0)
+    assert layout["classifier.1.weight"] == TensorRole("readout", (), 1.0, (1,), (0,))
