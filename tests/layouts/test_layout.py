@@ -260,3 +260,25 @@ def test_a_state_dict_of_torch_is_read_by_the_numbers_of_its_sequences():
         assert (role.kind, role.depth_fraction) == (kinds[at], pytest.approx(place / 4))
     assert layout["features.1.bias"] == TensorRole("bias", (), 0.0)
     assert layout["classifier.1.weight"] == TensorRole("readout", (), 1.0, (1,), (0,))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("class_w", "hidden"),
+        ("query_kernel", "hidden"),
+        ("mean_w", "is not said"),
+        ("scale_w", "is not said"),
+        ("bias", "is not said"),
+        ("pos", "position"),
+        ("class_token", "token"),
+    ],
+)
+def test_a_matrix_is_no_vector_by_its_name(name, kind):
+    """Catches a weight that is never trained, as its name has the word of a statistic in it."""
+    params = [{"w": zeros(16, 5)}, {name: zeros(5, 5)}, {"w": zeros(5, 3)}]
+    if kind == "is not said":
+        with pytest.raises(ValueError, match=f"over what axes '1/{name}' .* lies; write layout_of"):
+            layout_of(params, IMAGE_SHAPE)
+    else:
+        assert layout_of(params, IMAGE_SHAPE)[1][name].kind == kind

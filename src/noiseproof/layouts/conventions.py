@@ -60,7 +60,9 @@ class Axes(NamedTuple):
 
 
 def table_kind(tensor: Tensor) -> str | None:
-    """The kind of a table, by its own name; None of what is none."""
+    """The kind of a table, by its own name; None of what is none, or is called a weight, too."""
+    if own_words(tensor) & WEIGHT_WORDS:
+        return None
     return next((kind for kind, known in TABLE_WORDS.items() if own_words(tensor) & known), None)
 
 

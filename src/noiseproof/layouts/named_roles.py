@@ -131,15 +131,16 @@ def vector_kind(tensor: Tensor, tensors: Sequence[Tensor]) -> str:
     before it, as in lists of (weight, bias).
 
     Raises:
-        ValueError: It has no name, and others stand beside it.
+        ValueError: It has no name, and others stand beside it, or it has several axes.
     """
-    table = "statistic" if own_words(tensor) & STATISTIC_WORDS else table_kind(tensor)
-    if table or not tensor.shape:
-        return table or "scalar"
+    if table_kind(tensor) or not tensor.shape:
+        return table_kind(tensor) or "scalar"
+    if sum(size > 1 for size in tensor.shape) > 1:
+        raise ValueError(f"Nothing says over what axes {title(tensor)} lies; {REMEDY}.")
+    if own_words(tensor) & STATISTIC_WORDS:
+        return "statistic"
     for name in reversed(tensor.path):
         if words(name) & BIAS_WORDS:
-            if sum(size > 1 for size in tensor.shape) > 1:
-                raise ValueError(f"Nothing says over what axes {title(tensor)} lies; {REMEDY}.")
             return "bias"
         if words(name) & NORM_WORDS:
             return "norm"
