@@ -196,7 +196,7 @@ def vector_role(param: Param, traced: str | None) -> Role:
         named = "norm" if named is None and "weight" in words and is_thin else named
         kind = named if is_thin or named in ("position", "token", "embedding") else None
     if kind is None:
-        likely = "norm" if is_thin else "hidden"
+        likely = "norm" if is_thin else "position" if "bias" in param.name else "hidden"
         raise ValueError(
             f"Nothing says what {title(param)} is; write roles={{{short(param.name)}: {likely!r}}},"
             f" or another of {', '.join(NEAREST_KIND)}, or example=images."

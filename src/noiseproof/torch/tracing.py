@@ -14,6 +14,9 @@ from torch.overrides import TorchFunctionMode
 
 ADDING = {"add", "add_", "__add__", "__radd__", "__iadd__", "sub", "__sub__", "__rsub__"}
 MULTIPLYING = {"mul", "mul_", "__mul__", "__rmul__", "__imul__", "div", "__truediv__", "prelu"}
+ADDED_FIRST = ("addcmul", "addmm", "addmv", "addbmm", "baddbmm")
+"""Products whose first operand is added to them; of others the bias stands third or by name."""
+
 JOINING = {"cat", "concat", "concatenate", "stack", "hstack", "vstack"}
 
 
@@ -86,8 +89,7 @@ class Watch(TorchFunctionMode):
         data = [one for one in tensors if one in self.values]
         names = [name for one in tensors for name in sorted(self.made_of.get(one, ()))]
         function = getattr(func, "__name__", "")
-        # What stands first in a sum of products, and what is a bias within a product, is added.
-        added = args[:1] if function == "addcmul" else (*args[2:3], kwargs.get("bias"))
+        added = args[:1] if function in ADDED_FIRST else (*args[2:3], kwargs.get("bias"))
         self.added = {name for one in tensors_in(added) for name in self.made_of.get(one, ())}
         result = func(*args, **kwargs)
         for made in tensors_in(result):
@@ -117,7 +119,7 @@ class Watch(TorchFunctionMode):
 
     def inside(self, function: str, name: str) -> str:
         """What a param is that a function used beside the image and a weight."""
-        if not function.startswith(("conv", "linear")):
+        if not function.startswith(("conv", "linear", *ADDED_FIRST)):
             return "token"  # it passes the weight as the image does: a learned query
         return "bias" if name in self.added else "norm"  # a gain of standardized filters
 
