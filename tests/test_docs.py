@@ -246,3 +246,11 @@ def test_a_table_of_results_is_that_of_its_records(page: str, options: list[str]
     printed = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
     assert len(printed.splitlines()) > 2
     assert printed in (ROOT / page).read_text("utf-8")
+
+
+def test_tests_that_a_page_names_are_there() -> None:
+    """Catches a table of proofs whose tests were renamed or removed."""
+    page = (ROOT / "docs" / "testing.md").read_text("utf-8")
+    named = set(re.findall(r"`(?:tests/)?((?:\w+/)?test_\w+\.py)`", page))
+    assert len(named) > 20
+    assert {name for name in named if not (ROOT / "tests" / name).is_file()} == set()

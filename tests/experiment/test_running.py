@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from noiseproof.checkpoint import load_theta
 from noiseproof.evaluate.protocol import Contestant
 from noiseproof.experiment import contestants, running
 from noiseproof.experiment.build import build_experiment
@@ -51,3 +52,22 @@ def test_the_best_theta_is_the_learned_one_and_the_first_stands_beside_it(
     assert [one.outer_loss for one in pair] == [0.5, None]
     ours, before = map(first_step, pair)
     assert ours / before == pytest.approx(np.exp(10 * 0.1), rel=1e-4)
+
+
+def test_theta_is_on_the_disk_before_anything_else_can_fail(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Catches hours of meta-training that are lost to a fault of the comparison behind them."""
+    experiment = build_experiment(load_preset("gaussian-digits-mlp"))
+    size = jax.eval_shape(experiment.meta.objective.learned.init, jax.random.key(0)).size
+    vector, zero = jnp.full(size, 0.1), jnp.zeros(())
+    state = OuterState(vector, (), (), jnp.int32(9), vector, vector, zero, zero)
+    monkeypatch.setattr(running, "meta_train", lambda *_, **__: state)
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(running, "run_comparison", fail)
+    with pytest.raises(MemoryError):
+        running.run_experiment(experiment, tmp_path / "run", name="preset", seed=0)
+    assert load_theta(tmp_path / "run")[1]["rule"] == experiment.record["rule"]["kind"]

@@ -14,9 +14,9 @@ def zeros(*shape: int) -> jax.Array:
     return jnp.zeros(shape)
 
 
-def dense_params(num_layers: int) -> dict:
+def dense_params(num_layers: int, name: str = "layers") -> dict:
     layer = {"kernel": zeros(16, 16), "bias": zeros(16)}
-    return {"params": {f"Dense_{index}": layer for index in range(num_layers)}}
+    return {"params": {f"{name}_{index}": layer for index in range(num_layers)}}
 
 
 def test_reads_a_perceptron():
@@ -28,20 +28,36 @@ def test_reads_a_perceptron():
 
 
 def test_numbers_in_names_are_counted():
-    """Catches alphabetical order, in which Dense_10 is the third layer and Dense_9 the last."""
+    """Catches alphabetical order, in which layers_10 is the third and layers_9 the last."""
     layout = layout_of(dense_params(12), IMAGE_SHAPE)["params"]
-    assert layout["Dense_0"]["kernel"].kind == "first"
-    assert layout["Dense_11"]["kernel"].kind == "readout"
+    assert layout["layers_0"]["kernel"].kind == "first"
+    assert layout["layers_11"]["kernel"].kind == "readout"
     for index in range(12):
-        assert layout[f"Dense_{index}"]["kernel"].depth_fraction == pytest.approx(index / 11)
-        assert layout[f"Dense_{index}"]["bias"].depth_fraction == pytest.approx(index / 11)
+        assert layout[f"layers_{index}"]["kernel"].depth_fraction == pytest.approx(index / 11)
+        assert layout[f"layers_{index}"]["bias"].depth_fraction == pytest.approx(index / 11)
+
+
+def test_numbers_that_a_library_gave_are_no_order():
+    """Catches `Dense(16)(Dense(16)(x))`, whose outer layer is made first and used last."""
+    alike = {
+        "net/linear": {"w": zeros(16, 5)},
+        "net/linear_1": {"w": zeros(5, 5)},
+        "net/linear_2": {"w": zeros(5, 5)},
+        "net/linear_3": {"w": zeros(5, 3)},
+    }
+    for params in (dense_params(3, "Dense"), alike):
+        with pytest.raises(ValueError, match=r"do not say where .* write layout_of\(.*apply="):
+            layout_of(params, IMAGE_SHAPE)
+    nested = {"Dense_0": {"kernel": zeros(5, 3)}, "Dense_1": {"kernel": zeros(16, 5)}}
+    layout = layout_of(nested, IMAGE_SHAPE)
+    assert [layout[name]["kernel"].kind for name in nested] == ["readout", "first"]
 
 
 def test_reads_unnumbered_first_names_and_slashes():
     params = {
         "net/linear": {"w": zeros(16, 5), "b": zeros(5)},
-        "net/linear_1": {"w": zeros(5, 5), "b": zeros(5)},
-        "net/linear_2": {"w": zeros(5, 3), "b": zeros(3)},
+        "net/linear_1": {"w": zeros(5, 6), "b": zeros(6)},
+        "net/linear_2": {"w": zeros(6, 3), "b": zeros(3)},
     }
     layout = layout_of(params, IMAGE_SHAPE)
     assert [layer["w"].kind for layer in layout.values()] == ["first", "hidden", "readout"]
@@ -59,14 +75,20 @@ def test_vectors_beside_their_weights():
     assert layout[1]["shift"] == TensorRole("bias", (), 1.0)
 
 
-def test_a_norm_of_its_own_goes_by_its_number():
-    """Catches modules sorted by class name, where every norm comes after every weight."""
-    filters = {f"Conv_{index}": {"kernel": zeros(3, 3, 1, 1)} for index in range(3)}
-    norms = {f"LayerNorm_{index}": {"scale": zeros(1)} for index in range(3)}
-    params = filters | norms | {"Dense_0": {"kernel": zeros(9, 2)}}
-    layout = layout_of(params, IMAGE_SHAPE, num_classes=2)
-    depths = [layout[name]["scale"].depth_fraction for name in sorted(norms)]
+def test_a_norm_of_its_own_goes_by_its_number_where_sizes_agree():
+    """Catches modules sorted by class name, and a norm before its weight taken for one after it."""
+
+    def params(*sizes: int) -> dict:
+        pairs = enumerate(zip((1, *sizes), sizes, strict=False))
+        filters = {f"conv{index}": {"kernel": zeros(3, 3, *pair)} for index, pair in pairs}
+        norms = {f"norm{index}": {"scale": zeros(size)} for index, size in enumerate(sizes)}
+        return filters | norms | {"head": {"kernel": zeros(sizes[-1], 2)}}
+
+    layout = layout_of(params(5, 6, 7), IMAGE_SHAPE, num_classes=2)
+    depths = [layout[f"norm{index}"]["scale"].depth_fraction for index in range(3)]
     assert depths == pytest.approx([0, 1 / 3, 2 / 3])
+    with pytest.raises(ValueError, match="to which layer 'norm2/scale'"):
+        layout_of(params(5, 6, 6), IMAGE_SHAPE, num_classes=2)
 
 
 def test_a_norm_without_number_follows_the_weight_before_it():
@@ -120,9 +142,9 @@ def test_check_layout_compares_structures():
     params = dense_params(2)
     layout = layout_of(params, IMAGE_SHAPE)
     check_layout(layout, params)
-    with pytest.raises(ValueError, match="they have no tensor 'params/Dense_2/bias'"):
+    with pytest.raises(ValueError, match="they have no tensor 'params/layers_2/bias'"):
         check_layout(layout_of(dense_params(3), IMAGE_SHAPE), params)
-    with pytest.raises(ValueError, match="has no role for 'params/Dense_1/bias'"):
+    with pytest.raises(ValueError, match="has no role for 'params/layers_1/bias'"):
         check_layout(layout_of(dense_params(1), IMAGE_SHAPE), params)
     with pytest.raises(ValueError, match="must hold a TensorRole for each tensor, got 'first'"):
         check_layout(jax.tree.map(lambda _: "first", params), params)
@@ -214,3 +236,49 @@ def test_what_the_forward_pass_leaves_out_is_said():
         layout_of(params, IMAGE_SHAPE, apply=lambda p, x: x.reshape(len(x), -1) @ p["w"])
     with pytest.raises(ValueError, match="apply must return the logits as one array, got tuple"):
         layout_of(params, IMAGE_SHAPE, apply=lambda p, x: (x, p))
+
+
+def test_a_state_dict_of_torch_is_read_by_the_numbers_of_its_sequences():
+    """Catches places in sequences that are sorted as texts, and norms between their filters."""
+    shapes = {
+        0: (8, 3, 3, 3),
+        1: (8,),
+        3: (8, 8, 3, 3),
+        4: (8,),
+        10: (8, 1, 3, 3),
+        11: (9, 8, 1, 1),
+    }
+    params = {f"features.{at}.weight": zeros(*shape) for at, shape in shapes.items()}
+    params |= {"features.1.bias": zeros(8), "classifier.1.weight": zeros(7, 9)}
+    layout = layout_of(params, (16, 16, 3))
+    places = {0: 0, 1: 0, 3: 1, 4: 1, 10: 2, 11: 3}
+    kinds = dict(
+        zip(shapes, ("first", "norm", "hidden", "norm", "depthwise", "pointwise"), strict=True)
+    )
+    for at, place in places.items():
+        role = layout[f"features.{at}.weight"]
+        assert (role.kind, role.depth_fraction) == (kinds[at], pytest.approx(place / 4))
+    assert layout["features.1.bias"] == TensorRole("bias", (), 0.0)
+    assert layout["classifier.1.weight"] == TensorRole("readout", (), 1.0, (1,), (0,))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("class_w", "hidden"),
+        ("query_kernel", "hidden"),
+        ("mean_w", "is not said"),
+        ("scale_w", "is not said"),
+        ("bias", "is not said"),
+        ("pos", "position"),
+        ("class_token", "token"),
+    ],
+)
+def test_a_matrix_is_no_vector_by_its_name(name, kind):
+    """Catches a weight that is never trained, as its name has the word of a statistic in it."""
+    params = [{"w": zeros(16, 5)}, {name: zeros(5, 5)}, {"w": zeros(5, 3)}]
+    if kind == "is not said":
+        with pytest.raises(ValueError, match=f"over what axes '1/{name}' .* lies; write layout_of"):
+            layout_of(params, IMAGE_SHAPE)
+    else:
+        assert layout_of(params, IMAGE_SHAPE)[1][name].kind == kind

@@ -349,7 +349,7 @@ BUILDERS = {
     "equinox perceptron": lambda: equinox(
         EquinoxMlp,
         {"layers/0/weight": "first", "layers/1/weight": "hidden", "layers/2/weight": "readout"},
-        True,
+        False,  # nothing says that its images are flattened channels last
     ),
     "haiku": haiku_resnet,
 }

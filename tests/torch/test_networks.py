@@ -179,11 +179,11 @@ class OwnDense(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = conv(3, 8)
-        self.mixing = nn.Parameter(torch.randn(8, 8))
+        self.mixing, self.shift = nn.Parameter(torch.randn(8, 8)), nn.Parameter(torch.zeros(8))
         self.head = nn.Linear(8, NUM_CLASSES)
 
     def forward(self, x):
-        return self.head(self.stem(x).mean((2, 3)) @ self.mixing)
+        return self.head(torch.addmm(self.shift, self.stem(x).mean((2, 3)), self.mixing))
 
 
 def dense_net(flatten):
@@ -298,7 +298,9 @@ def test_a_weight_that_no_module_holds_is_refused_until_it_is_said(reading):
         with pytest.raises(ValueError, match=r"mixing of shape \(8, 8\) is; write roles="):
             reading(OwnDense(), **options)
     said = {"mixing": Role("hidden", inputs_first=True)}
-    assert reading(OwnDense(), roles=said)["mixing"] == said["mixing"]
+    for options in ({}, {"example": EXAMPLE}):
+        roles = reading(OwnDense(), roles=said, **options)
+        assert (roles["mixing"], roles["shift"]) == (said["mixing"], Role("bias"))
     assert reading(OwnDense(), roles={"mixing": "norm"})["mixing"] == Role("norm")
 
 

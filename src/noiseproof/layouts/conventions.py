@@ -60,7 +60,9 @@ class Axes(NamedTuple):
 
 
 def table_kind(tensor: Tensor) -> str | None:
-    """The kind of a table, by its own name; None of what is none."""
+    """The kind of a table, by its own name; None of what is none, or is called a weight, too."""
+    if own_words(tensor) & WEIGHT_WORDS:
+        return None
     return next((kind for kind, known in TABLE_WORDS.items() if own_words(tensor) & known), None)
 
 
@@ -71,6 +73,14 @@ def is_vector(tensor: Tensor) -> bool:
         return True
     is_thin = sum(size > 1 for size in tensor.shape) < 2
     return is_thin and not own_words(tensor) & WEIGHT_WORDS and not unnamed(tensor)
+
+
+def is_second_of_pair(tensor: Tensor, tensors: Sequence[Tensor]) -> bool:
+    """Whether a tensor is the bias of a (weight, bias), of one unit in all axes but the last."""
+    beside = [other for other in tensors if other.path[:-1] == tensor.path[:-1]]
+    if not unnamed(tensor) or len(beside) != 2 or beside[1] != tensor:
+        return False
+    return math.prod(tensor.shape) == tensor.shape[-1] == beside[0].shape[-1] > 1
 
 
 def unnamed(tensor: Tensor) -> bool:
@@ -92,7 +102,7 @@ def named_axes(
             f"convention must be one of {', '.join(known)}, or MuonDimensionNumbers for each"
             f" tensor, got {short(convention)}."
         )
-    weights = [tensor for tensor in tensors if not is_vector(tensor)]
+    weights = [t for t in tensors if not is_vector(t) and not is_second_of_pair(t, tensors)]
     for weight in weights:
         if not own_words(weight) & WEIGHT_WORDS and not unnamed(weight):
             raise ValueError(f"The name of {title(weight)} tells no role; {REMEDY}.")
@@ -164,7 +174,7 @@ def inputs_first_axes(weight: Tensor) -> Axes:
 def outputs_first_axes(weight: Tensor) -> Axes:
     """The axes of a weight of Equinox or PyTorch."""
     shape, ndim = weight.shape, len(weight.shape)
-    if ndim > 5:
+    if ndim == 3 or ndim > 5:  # of three axes are norms over channels and places, too
         raise ValueError(f"The axes of {title(weight)} are not told by its name; {REMEDY}.")
     return Axes((*range(2, ndim), 1), (0,), shape[2:])
 

@@ -207,7 +207,7 @@ def used_as_weight(
             use = Use(leaf, "weight", data.after, inputs, outputs, summed_shape)
             uses.append(use._replace(is_filter=is_filter, is_depthwise=is_depthwise, image=pixels))
         else:
-            uses.append(Use(leaf, "multiply", data.after))
+            uses.append(Use(leaf, "multiply", frozenset(weights)))  # a gain of filters
     features = tuple(one(FEATURE, size) for size in shape_in(equation, 1 - side))
     image = data.image or ()
     dims = (image, features) if side == 0 else (features, image)

@@ -1,7 +1,7 @@
 """Roles of tensors from their names and shapes alone, where these decide; refused where not.
 
-What is taken for sure: the order of lists and tuples; that of siblings of one name by their
-numbers (`Dense_2` before `Dense_10`); the first weight by the image's channels or pixels, the
+What is taken for sure: the order of lists and tuples; that of siblings of one name by numbers that
+a user gave (`layers_2` before `layers_10`); the first weight by the image's channels or pixels, the
 readout by the number of classes; and the chain of layers whose sizes fit one way only. The order
 of the alphabet says nothing.
 """
@@ -22,7 +22,7 @@ from noiseproof.layouts.conventions import (
     takes_image,
     unnamed,
 )
-from noiseproof.layouts.order import in_order, place_of
+from noiseproof.layouts.order import in_order, num_units, place_of
 from noiseproof.layouts.tensors import Tensor, own_words, title, words
 from noiseproof.types import TensorRole
 
@@ -59,7 +59,7 @@ def named_roles(
             is_last = place == len(ordered) - 1
             role = weight_role(tensor, axes[tensor.leaf], place == 0, is_last, image_shape)
         else:
-            place = place_of(tensor, tensors, ordered)
+            place = place_of(tensor, tensors, ordered, axes)
             role = TensorRole(vector_kind(tensor, tensors), (), 0.0)
         roles.append(role._replace(depth_fraction=place * depth))
     return roles
@@ -84,15 +84,10 @@ def check_ends(
             f"The first weight must take the {wanted} of an image of shape {tuple(image_shape)},"
             f" got {title(first)}; {REMEDY}."
         )
-    if num_classes is not None and num_units(last, axes[last.leaf]) != num_classes:
+    if num_classes is not None and num_units(last, axes) != num_classes:
         raise ValueError(
             f"The last weight must yield {num_classes} logits, got {title(last)}; {REMEDY}."
         )
-
-
-def num_units(weight: Tensor, axes: Axes) -> int:
-    """Units that a weight yields."""
-    return math.prod(weight.shape[axis] for axis in axes.outputs)
 
 
 def weight_role(
@@ -102,16 +97,25 @@ def weight_role(
     is_last: bool,
     image_shape: tuple[int, int, int],
 ) -> TensorRole:
-    """The role of a weight, at depth 0."""
+    """The role of a weight, at depth 0.
+
+    Raises:
+        ValueError: How pixels lie in its inputs is open, as libraries of channels first have it.
+    """
     kind = "readout" if is_last else "hidden"
     spatial_shape = ()
     if axes.points:
         spatial_shape = tuple(weight.shape[axis] for axis in axes.inputs)
         if math.prod(axes.points) == 1 and not is_first:
             kind, spatial_shape = "readout" if is_last else "pointwise", ()
-        elif spatial_shape[-1] == 1 and num_units(weight, axes) > 1 and not is_last:
+        elif spatial_shape[-1] == 1 and weight.shape[axes.outputs[-1]] > 1 and not is_last:
             kind = "depthwise"
     elif is_first:
+        if axes.inputs != (0,) and image_shape[-1] > 1:
+            raise ValueError(
+                f"Whether {title(weight)} takes the channels of an image first or last is not told"
+                f" by its name; {REMEDY}."
+            )
         spatial_shape = tuple(image_shape)
     kind = "first" if is_first else kind
     last = len(weight.shape) - 1
@@ -127,11 +131,14 @@ def vector_kind(tensor: Tensor, tensors: Sequence[Tensor]) -> str:
     before it, as in lists of (weight, bias).
 
     Raises:
-        ValueError: It has no name, and others stand beside it.
+        ValueError: It has no name, and others stand beside it, or it has several axes.
     """
-    table = "statistic" if own_words(tensor) & STATISTIC_WORDS else table_kind(tensor)
-    if table or not tensor.shape:
-        return table or "scalar"
+    if table_kind(tensor) or not tensor.shape:
+        return table_kind(tensor) or "scalar"
+    if sum(size > 1 for size in tensor.shape) > 1:
+        raise ValueError(f"Nothing says over what axes {title(tensor)} lies; {REMEDY}.")
+    if own_words(tensor) & STATISTIC_WORDS:
+        return "statistic"
     for name in reversed(tensor.path):
         if words(name) & BIAS_WORDS:
             return "bias"

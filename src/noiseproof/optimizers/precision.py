@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 from noiseproof.layouts.tensors import check_float, names
 from noiseproof.messages import short
 from noiseproof.optimizers.features import check_params
+from noiseproof.optimizers.whole import split_as, whole
 from noiseproof.types import Optimizer, Params
 
 
@@ -26,31 +27,34 @@ def in_float32(optimizer: Optimizer) -> optax.GradientTransformationExtraArgs:
     """
 
     def start(params: PyTree) -> Any:
-        return optimizer.init(widened(params))
+        return optimizer.init(whole(in_full(params)))
 
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **_extra_args: Any
     ) -> tuple[Params, Any]:
         check_params(params)
         check_same_names(updates, params)
-        changes, state = optimizer.update(widened(updates), state, widened(params))
-        return jax.tree.map(lambda new, old: new.astype(old.dtype), changes, params), state
+        changes, state = optimizer.update(whole(in_full(updates)), state, whole(in_full(params)))
+        narrow = jax.tree.map(lambda new, old: new.astype(old.dtype), changes, params)
+        return jax.tree.map(split_as, narrow, params), state
 
     return optax.GradientTransformationExtraArgs(start, update)
 
 
-def widened(tree: PyTree) -> Params:
-    """A tree whose arrays are of float32 at least.
+def in_full(tree: PyTree) -> Params:
+    """A tree whose arrays, or their shapes, are of float32.
 
     Raises:
         ValueError: A leaf is no array of floats.
     """
 
-    def wide(way: tuple[Any, ...], leaf: Any) -> Any:
+    def full(way: tuple[Any, ...], leaf: Any) -> Any:
         check_float(leaf, names(way)[0])
-        return jnp.asarray(leaf, jnp.promote_types(leaf.dtype, jnp.float32))
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return leaf.update(dtype=jnp.float32)
+        return jnp.asarray(leaf, jnp.float32)
 
-    return jax.tree.map_with_path(wide, tree)
+    return jax.tree.map_with_path(full, tree)
 
 
 def check_same_names(updates: PyTree, params: PyTree) -> None:

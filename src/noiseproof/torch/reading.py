@@ -8,7 +8,7 @@ must be able to yield logits. What that leaves open is refused.
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -42,11 +42,21 @@ MOST_CHANNELS = 4
 
 
 class Param(NamedTuple):
-    """Attributes: its name; its shape; what its module says of it, if that decides anything."""
+    """A param.
+
+    Attributes:
+        name: Its name.
+        shape: Its shape.
+        role: What its module says of it, if that decides anything.
+        taken: Of a weight, how many channels or units it takes.
+        units: Of a weight, how many it yields.
+    """
 
     name: str
     shape: tuple[int, ...]
     role: Role | None
+    taken: int = 0
+    units: int = 0
 
 
 def title(param: Param) -> str:
@@ -108,11 +118,21 @@ def params_of(model: nn.Module) -> list[Param]:
             name = names[param]
             check_whole(param, name)
             role = module_role(module, own_name, param)
-            if name not in found or (role and is_matrix(role)):
-                found[name] = Param(name, tuple(param.shape), role)
             if role:
                 check_role(role, name, tuple(param.shape))
+            if name not in found or (role and is_matrix(role)):
+                found[name] = Param(name, tuple(param.shape), role, *ends(module, role, param))
     return list(found.values())
+
+
+def ends(module: nn.Module, role: Role | None, param: Tensor) -> tuple[int, int]:
+    """How many channels or units a weight takes, and how many it yields; of others nothing."""
+    if role is None or not is_matrix(role):
+        return 0, 0
+    outputs, inputs = param.shape[1::-1] if role.inputs_first else param.shape[:2]
+    groups = getattr(module, "groups", 1)
+    grouped = (inputs, outputs * groups) if role.inputs_first else (inputs * groups, outputs)
+    return grouped[0], grouped[1] // role.stack
 
 
 def check_whole(param: Tensor, name: str) -> None:
@@ -176,9 +196,10 @@ def vector_role(param: Param, traced: str | None) -> Role:
         named = "norm" if named is None and "weight" in words and is_thin else named
         kind = named if is_thin or named in ("position", "token", "embedding") else None
     if kind is None:
+        likely = "norm" if is_thin else "position" if "bias" in param.name else "hidden"
         raise ValueError(
-            f"Nothing says what {title(param)} is; write roles={{{short(param.name)}: 'norm'}}, or"
-            f" another of {', '.join(NEAREST_KIND)}, or example=images."
+            f"Nothing says what {title(param)} is; write roles={{{short(param.name)}: {likely!r}}},"
+            f" or another of {', '.join(NEAREST_KIND)}, or example=images."
         )
     return Role(kind)
 
@@ -205,6 +226,10 @@ def registered_roles(
     }
     if "first" not in said:
         roles[first.name] = first_role(first, image_shape)
+        for place, param in enumerate(weights):
+            is_alike = place and (len(param.shape), param.taken) == (len(first.shape), first.taken)
+            if is_alike and not any(feeds(before, param) for before in weights[:place]):
+                raise_either(first, param, "meet the image")
     if has_readout or first is last:
         return roles
     role = last.role or Role("hidden")
@@ -213,15 +238,31 @@ def registered_roles(
             f"The last weight must yield the logits, got {title(last)}; write example=images, a"
             " batch, so that the order of layers is read from a forward pass."
         )
+    takers = weights[1:]
+    is_used = any(feeds(last, other) for other in takers[:-1])
     for param in weights[:-1]:
-        # As many units as there are logits, which the last one does not take for its inputs.
-        is_alike = len(param.shape) == 2 and param.shape[:1] == last.shape[:1]
-        if is_alike and param.shape[:1] != last.shape[1:2]:
-            raise ValueError(
-                f"Both {title(param)} and {title(last)} may yield the logits; write"
-                " example=images, a batch, so that a forward pass says which."
-            )
+        # As many units as there are logits, which the last one does not take for its inputs; or
+        # some that no other takes, while others take those of the last one.
+        is_alike = len(param.shape) == 2 and param.units == last.units != last.taken
+        is_end = is_used and not any(feeds(param, other) for other in takers if other is not param)
+        if is_alike or is_end:
+            raise_either(param, last, "yield the logits")
     return roles
+
+
+def feeds(before: Param, param: Param) -> bool:
+    """Whether a weight may take what another yields, or that of each place of it."""
+    is_flattened = len(before.shape) > 2 and len(param.shape) == 2
+    left = param.taken % before.units if is_flattened else param.taken - before.units
+    return left == 0
+
+
+def raise_either(one: Param, other: Param, what: str) -> NoReturn:
+    """Raise ValueError as both weights may be at one end."""
+    raise ValueError(
+        f"Both {title(one)} and {title(other)} may {what}; write example=images, a batch, so that"
+        " a forward pass says which."
+    )
 
 
 def first_role(param: Param, image_shape: tuple[int, int, int] | None) -> Role:

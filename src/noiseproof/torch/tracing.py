@@ -12,8 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-ADDING = {"add", "add_", "__add__", "__radd__", "__iadd__", "sub", "__sub__", "__rsub__", "addcmul"}
+ADDING = {"add", "add_", "__add__", "__radd__", "__iadd__", "sub", "__sub__", "__rsub__"}
 MULTIPLYING = {"mul", "mul_", "__mul__", "__rmul__", "__imul__", "div", "__truediv__", "prelu"}
+ADDED_FIRST = ("addcmul", "addmm", "addmv", "addbmm", "baddbmm")
+"""Products whose first operand is added to them; of others the bias stands third or by name."""
+
 JOINING = {"cat", "concat", "concatenate", "stack", "hstack", "vstack"}
 
 
@@ -76,6 +79,7 @@ class Watch(TorchFunctionMode):
         self.units: dict[str, int] = {}
         self.first: dict[str, Layout] = {}
         self.kinds: dict[str, str] = {}
+        self.added: set[str] = set()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -84,10 +88,13 @@ class Watch(TorchFunctionMode):
         tensors = list(tensors_in((args, kwargs)))
         data = [one for one in tensors if one in self.values]
         names = [name for one in tensors for name in sorted(self.made_of.get(one, ()))]
+        function = getattr(func, "__name__", "")
+        added = args[:1] if function in ADDED_FIRST else (*args[2:3], kwargs.get("bias"))
+        self.added = {name for one in tensors_in(added) for name in self.made_of.get(one, ())}
         result = func(*args, **kwargs)
         for made in tensors_in(result):
             if data:
-                self.values[made] = self.met(getattr(func, "__name__", ""), data, names, made)
+                self.values[made] = self.met(function, data, names, made)
             elif names:
                 self.made_of[made] = frozenset(names)
         return result
@@ -100,10 +107,7 @@ class Watch(TorchFunctionMode):
         used = [one for one in names if one in self.weights]
         for one in names:
             if one not in self.weights and one not in self.kinds:
-                # A gain of filters that were standardized meets the image within them; what passes
-                # a weight as the image does is a learned query.
-                inside = "norm" if name.startswith(("conv", "linear")) else "token"
-                self.kinds[one] = inside if used else self.kind(name, one)
+                self.kinds[one] = self.inside(name, one) if used else self.kind(name, one)
         for one in used:
             self.order.setdefault(one, len(self.order))
             self.units[one] = (
@@ -113,8 +117,16 @@ class Watch(TorchFunctionMode):
                 self.first.setdefault(one, layout_of(data[0], self.image, self.shapes[one]))
         return Value(False, frozenset(used[-1:])) if used else Value(is_raw, after)
 
+    def inside(self, function: str, name: str) -> str:
+        """What a param is that a function used beside the image and a weight."""
+        if not function.startswith(("conv", "linear", *ADDED_FIRST)):
+            return "token"  # it passes the weight as the image does: a learned query
+        return "bias" if name in self.added else "norm"  # a gain of standardized filters
+
     def kind(self, function: str, name: str) -> str:
         """What a param is that a function used beside the image; nothing where that is open."""
+        if function == "addcmul":
+            return "bias" if name in self.added else "norm"
         sizes = [size for size in self.shapes[name] if size > 1]
         if function in ADDING:
             return "position" if len(sizes) > 1 else "bias"
