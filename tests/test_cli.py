@@ -114,6 +114,41 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["run", "gaussian-digit-mlp", "--out", "OUT"], PRESET),
+        (["run", PRESET, "--out", "OUT", "--set", "iner.num_steps=5"], "inner"),
+        (["run", PRESET, "--out", "OUT", "--set", "inner.num_step=5"], "num_steps"),
+        (["run", PRESET, "--out", "OUT", "--set", "rule.kind=structred"], "structured"),
+        (["run", PRESET, "--out", "OUT", "--set", "data.name=digit"], "digits"),
+        (["run", PRESET, "--out", "OUT", "--set", 'tuning.rivals=["adamm"]'], "adam"),
+        (["run", "families-fashion-mlp", "--out", "OUT", "--set", "outer.fold=fold1"], "fold_1"),
+        (["evaluate", "spectral-fashon-mlp", "--out", "OUT"], "spectral-fashion-mlp"),
+        (["corrupt", "digits", "--out", "OUT", "--corruptions", "gausian_noise"], "gaussian_noise"),
+        (["fetch", "fashon-mnist", "--data-dir", "OUT"], "fashion-mnist"),
+        (["list", "preset"], "presets"),
+        (["rnu"], "run"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_name_that_was_meant_is_offered(
+    words: list[str],
+    meant: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    small_data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Catches a list of names whose message forgets the nearest one."""
+    monkeypatch.setenv("NOISEPROOF_DATA", str(small_data_dir))
+    code, complaint = outcome(capsys, *(w.replace("OUT", str(tmp_path / "out")) for w in words))
+    assert code == 2
+    assert re.search(rf"[Dd]id you mean \W?{meant}\W", complaint), complaint
+    assert complaint.count("\n") == 1
+    assert len(complaint) < 500
+
+
 @pytest.mark.parametrize("command", ["run", "demo", "train", "evaluate", "report", "list", "fetch"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.exit_code([command, "--help"]) == 0

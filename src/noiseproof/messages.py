@@ -1,5 +1,7 @@
-"""Values within one-line messages: quoted, and cut where they are long."""
+"""Values within one-line messages: quoted, cut where they are long, and the name that was meant."""
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,12 @@ def short(value: Any) -> str:
         value = value[:MOST_LETTERS]
     text = " ".join(repr(value).split())
     return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 3] + "..."
+
+
+def did_you_mean(name: Any, allowed: Iterable[str]) -> str:
+    """The sentence that offers the nearest allowed name; nothing where none is near."""
+    near = difflib.get_close_matches(str(name)[:MOST_LETTERS], list(allowed), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def require_printable(path: Path | str) -> None:

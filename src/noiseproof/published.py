@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.numpy
 
 from noiseproof.files import read_whole
-from noiseproof.messages import require_printable, short
+from noiseproof.messages import did_you_mean, require_printable, short
 from noiseproof.seal import sha256, unfinished, unseal
 
 FOLDER = Path(__file__).parent / "zoo"
@@ -42,6 +42,7 @@ def find(name: str | Path) -> Path:
     raise ValueError(
         f"There is no learned optimizer {short(str(name))}: it must be a folder with "
         f"theta.safetensors, a .safetensors file, or a shipped name (there are: {shipped})."
+        + did_you_mean(name, shipped_names())
     )
 
 

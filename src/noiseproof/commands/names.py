@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from noiseproof.corruptions import CORRUPTIONS
 from noiseproof.data import DATASETS
 from noiseproof.experiment.reading import preset_names
-from noiseproof.messages import short
+from noiseproof.messages import did_you_mean, short
 from noiseproof.metatrain import ESTIMATORS
 from noiseproof.metatrain.run_lengths import RUN_LENGTHS
 from noiseproof.models import MODELS
@@ -41,7 +41,10 @@ def describe(kind: str = "") -> str:
     if not kind:
         return "\n".join(f"{kind}: {' '.join(names) or '-'}" for kind, names in kinds.items())
     if kind not in kinds:
-        raise ValueError(f"The kind must be one of {', '.join(kinds)}, got {short(kind)}.")
+        raise ValueError(
+            f"The kind must be one of {', '.join(kinds)}, got {short(kind)}."
+            + did_you_mean(kind, kinds)
+        )
     return "\n".join(map(shipped_line, kinds[kind]) if kind == "zoo" else kinds[kind])
 
 

@@ -12,7 +12,7 @@ from noiseproof.data.images_folder import read_images_folder
 from noiseproof.data.matlab import read_matlab, read_svhn
 from noiseproof.data.npz import read_npz
 from noiseproof.data.published import EMNIST_CLASSES, PUBLISHED
-from noiseproof.messages import require_printable, short
+from noiseproof.messages import did_you_mean, require_printable, short
 
 __all__ = ["DATASETS", "FILES", "PUBLISHED", "Dataset", "Source", "image_shape", "load_dataset"]
 
@@ -73,5 +73,5 @@ def _read(name: str | Path, data_dir: Path | None) -> Source:
         return read_images_folder(path)
     raise ValueError(
         f"The data set must be one of {', '.join(DATASETS)}, a file of {', '.join(FILES)}, "
-        f"or a folder of images by class, got {short(str(name))}."
+        f"or a folder of images by class, got {short(str(name))}." + did_you_mean(name, DATASETS)
     )

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from noiseproof.data.published import PUBLISHED, PublishedFile, sha256_of
 from noiseproof.data.trust import reason
-from noiseproof.messages import require_printable, short
+from noiseproof.messages import did_you_mean, require_printable, short
 
 CHUNK = 1 << 18
 """Bytes between two reports of progress."""
@@ -67,7 +67,10 @@ def fetch(
     """
     if name not in published:
         names = ", ".join(published)
-        raise ValueError(f"The data set to fetch must be one of {names}, got {short(name)}.")
+        raise ValueError(
+            f"The data set to fetch must be one of {names}, got {short(name)}."
+            + did_you_mean(name, published)
+        )
     require_printable(data_dir)
     files = published[name]
     total, before = sum(file.num_bytes for file in files), 0

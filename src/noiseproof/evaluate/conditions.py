@@ -11,7 +11,7 @@ from noiseproof.evaluate.suites import (
     noise_scales,
     scale_role,
 )
-from noiseproof.messages import short
+from noiseproof.messages import did_you_mean, short
 from noiseproof.results import Role
 from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import Batch
@@ -75,7 +75,10 @@ def named(
     known = named_roles(outer_loss, num_channels, validation=validation)
     for name in corruptions:
         if name not in known:
-            raise ValueError(f"corruptions must be among {', '.join(known)}, got {short(name)}.")
+            raise ValueError(
+                f"corruptions must be among {', '.join(known)}, got {short(name)}."
+                + did_you_mean(name, known)
+            )
     chosen: dict[str, Role] = {name: known[name] for name in corruptions or known}
     if developing:
         chosen = {name: role for name, role in chosen.items() if role in DEVELOPMENT_ROLES}

@@ -20,7 +20,7 @@ from noiseproof.corruptions.keys import name_key
 from noiseproof.corruptions.severity import NUM_SEVERITIES
 from noiseproof.corruptions.suites import CORRUPTIONS
 from noiseproof.data.dataset import take
-from noiseproof.messages import short
+from noiseproof.messages import did_you_mean, short
 from noiseproof.results import Role
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.tasks.outer_losses import OuterLoss
@@ -132,7 +132,10 @@ def named_roles(
     """
     for name in validation:
         if name not in FAMILY_OF:
-            raise ValueError(f"evaluation.validation must name corruptions, got {short(name)}.")
+            raise ValueError(
+                f"conditions.validation must name corruptions, got {short(name)}."
+                + did_you_mean(name, FAMILY_OF)
+            )
 
     def role(name: str) -> Role:
         if name in outer_loss.seen:

@@ -17,9 +17,9 @@ from noiseproof.experiment.augmentations import AUGMENTATIONS
 from noiseproof.experiment.choices import OUTER_CHOICES, built, kind_of
 from noiseproof.experiment.meta_problem import MetaProblem, build_meta_problem
 from noiseproof.experiment.problem import Problem, build_problem, build_task
-from noiseproof.experiment.reading import converted, suggestion
+from noiseproof.experiment.reading import converted
 from noiseproof.experiment.settings import MetaTraining, Settings, Tuning, as_dict
-from noiseproof.messages import short
+from noiseproof.messages import did_you_mean, short
 from noiseproof.metatrain import Plan
 from noiseproof.metatrain.memory import check_fits, free_bytes, num_bytes
 from noiseproof.metatrain.outer_loop import check_plan
@@ -166,7 +166,7 @@ def check_names(place: str, names: Sequence[str], known: Mapping[str, Any]) -> N
         if name not in known:
             raise ValueError(
                 f"{place} must be among {', '.join(known)}, got {short(name)}."
-                + suggestion(name, list(known))
+                + did_you_mean(name, known)
             )
     if len(set(names)) < len(names):
         raise ValueError(f"{place} must name each at most once, got {short(names)}.")

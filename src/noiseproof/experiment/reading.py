@@ -4,7 +4,6 @@ What is wrong is one `ValueError` that names the place, what is allowed and what
 """
 
 import copy
-import difflib
 import re
 import tomllib
 import types
@@ -16,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from noiseproof.experiment.settings import Settings, as_dict
-from noiseproof.messages import short
+from noiseproof.messages import did_you_mean, short
 
 PRESETS = resources.files("noiseproof.experiment") / "presets"
 """The folder of the presets that ship with the package."""
@@ -52,7 +51,7 @@ def load_preset(name: str, settings: Sequence[str] = ()) -> Settings:
     if name not in preset_names():
         raise ValueError(
             f"The preset must be one of {', '.join(preset_names())}, got {short(name)}."
-            + suggestion(name, preset_names())
+            + did_you_mean(name, preset_names())
         )
     text = (PRESETS / f"{name}.toml").read_text("utf-8")
     return with_settings(tomllib.loads(text), settings, name)
@@ -91,7 +90,10 @@ def scale_of(scales: Mapping[str, Any], name: Any, place: str) -> Mapping[str, A
     """
     if not isinstance(name, str) or name not in scales:
         allowed = ", ".join(scales) or "-"
-        raise ValueError(f"scale must be one of {allowed} in {place}, got {short(name)}.")
+        raise ValueError(
+            f"scale must be one of {allowed} in {place}, got {short(name)}."
+            + did_you_mean(name, scales)
+        )
     return scales[name]
 
 
@@ -167,7 +169,7 @@ def explained(message: str, values: Any, kind: Any, place: str) -> str:
     unknown = re.match(r"Object contains unknown field `(.*)`", what, re.S)
     if unknown:
         allowed = fields_of(kind, values, steps)
-        near = suggestion(unknown[1], allowed)
+        near = did_you_mean(unknown[1], allowed)
         return f"{where} has no key {short(unknown[1])}; allowed are {', '.join(allowed)}.{near}"
     missing = re.match(r"Object missing required field `(.*)`", what)
     if missing:
@@ -176,7 +178,7 @@ def explained(message: str, values: Any, kind: Any, place: str) -> str:
     if what.startswith("Invalid"):
         tags = list(kinds_at(kind, values, steps[:-1])) if steps[-1:] == ("kind",) else None
         allowed = tags or literals_at(kind, values, steps)
-        near = suggestion(came, allowed)
+        near = did_you_mean(came, allowed)
         return f"{where} must be one of {', '.join(allowed)}, got {short(came)}.{near}"
     words = re.sub(r", got (`.*`|\d+)", "", what.removeprefix("Expected "))
     words = re.sub(r"`(.*?)`", lambda types: in_words(types[1]), words)
@@ -186,12 +188,6 @@ def explained(message: str, values: Any, kind: Any, place: str) -> str:
 def in_words(names: str) -> str:
     """Types as `msgspec` writes them, in words."""
     return " or ".join(TYPE_WORDS.get(name, name) for name in names.split(" | "))
-
-
-def suggestion(name: Any, allowed: Sequence[str]) -> str:
-    """Which of the allowed names was probably meant; nothing where none is near."""
-    near = difflib.get_close_matches(str(name)[:80], allowed, n=1)
-    return f" Did you mean {near[0]}?" if near else ""
 
 
 def value_at(values: Any, steps: Sequence[str]) -> Any:

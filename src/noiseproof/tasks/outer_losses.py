@@ -18,7 +18,7 @@ from noiseproof.corruptions.families import FAMILY_OF, SPLITS, for_channels
 from noiseproof.corruptions.kernels.geometric import random_warp
 from noiseproof.corruptions.kernels.noise import gaussian_noise, random_spectral_noise
 from noiseproof.corruptions.suites import CORRUPTIONS
-from noiseproof.messages import short
+from noiseproof.messages import did_you_mean, short
 from noiseproof.tasks.mixtures import Component
 from noiseproof.tasks.mixtures import clean as unchanged
 from noiseproof.types import Image, ImageTransform
@@ -140,7 +140,10 @@ def families(*, fold: str, clean: float = 0.25, num_channels: int) -> OuterLoss:
         ValueError: There is no such split, or the share is out of range.
     """
     if fold not in SPLITS:
-        raise ValueError(f"fold must be one of {', '.join(SPLITS)}, got {short(fold)}.")
+        raise ValueError(
+            f"fold must be one of {', '.join(SPLITS)}, got {short(fold)}."
+            + did_you_mean(fold, SPLITS)
+        )
     return named_corruptions(*for_channels(SPLITS[fold].meta_train, num_channels), clean=clean)
 
 
@@ -156,7 +159,10 @@ def named_corruptions(*names: str, clean: float = 0.25) -> OuterLoss:
     """
     for name in names or ("",):
         if name not in FAMILY_OF:
-            raise ValueError(f"names must be among {', '.join(FAMILY_OF)}, got {short(name)}.")
+            raise ValueError(
+                f"names must be among {', '.join(FAMILY_OF)}, got {short(name)}."
+                + did_you_mean(name, FAMILY_OF)
+            )
     named = [Component(1.0 / len(names), random_severity(name), name) for name in names]
     return OuterLoss(
         beside(named, clean=clean),
