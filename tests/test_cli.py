@@ -1,15 +1,20 @@
+import json
 import os
 import re
 import subprocess
 import sys
 import warnings
+import webbrowser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import noiseproof
 from noiseproof import cli
+from noiseproof.commands.failures import print_warning
+from noiseproof.experiment.settings import Settings, as_dict
 from noiseproof.zoo import shipped_names
 
 PRESET = "gaussian-digits-mlp"
@@ -156,6 +161,49 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert f"noiseproof {command}" in printed or f"{command} [OPTIONS]" in printed
 
 
+def test_alone_it_shows_four_examples_that_are_commands(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Catches an example whose command or option was renamed."""
+    assert cli.exit_code([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    examples = [line.split()[1:] for line in lines if line.startswith("    noiseproof ")]
+    assert [words[0] for words in examples] == ["train", "evaluate", "run", "corrupt"]
+    group = typer.main.get_command(cli.app)
+    for words in examples:
+        assert group.commands[words[0]].make_context(words[0], words[1:]).params
+
+
+def test_every_setting_is_listed_with_its_default_and_meaning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Catches a setting without a meaning, and a default that is not the one that runs take."""
+    assert cli.exit_code(["settings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(meaning.startswith("    ") and meaning.strip() for meaning in lines[1::2])
+    values = as_dict(Settings())
+    for section, value in values.items():
+        for key, default in value.items() if isinstance(value, dict) else [("", value)]:
+            place = f"{section}.{key}".rstrip(".")
+            written = f"^{re.escape(place)}=(\\S.*?)  \\("
+            defaults = re.findall(written, "\n".join(lines[::2]), re.M)
+            assert ("none" if default is None else json.dumps(default)) in defaults, place
+    assert cli.exit_code(["settings", "pool"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.partition("=")[0] for line in shown[::2]] == ["pool.size", "pool.batch_size"]
+    assert "whole number from 1 to 1,000,000" in shown[0]
+
+
+def test_the_page_is_opened_where_that_is_asked_for(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    assert cli.exit_code(["report", str(tiny_run)]) == 0
+    assert cli.exit_code(["report", str(tiny_run), "--open"]) == 0
+    assert opened == [(tiny_run / "report.html").as_uri()]
+
+
 def test_names_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.exit_code(["list"]) == 0
     everything = capsys.readouterr().out
@@ -209,7 +257,7 @@ def test_notices_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.showwarning = cli._print_warning
+            warnings.showwarning = print_warning
             warnings.warn("something is odd", stacklevel=1)
     finally:
         warnings.showwarning = before

@@ -8,15 +8,30 @@ and `--version` answer at once.
 import json
 import sys
 import warnings
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 import noiseproof
-from noiseproof.extras import missing
+from noiseproof.commands.failures import code_of, print_warning
+from noiseproof.commands.options import (
+    NO_SETTINGS,
+    Corruptions,
+    DataDir,
+    DataFile,
+    Name,
+    Open,
+    Resume,
+    Seed,
+    Settings,
+    TensorBoard,
+    Tuned,
+)
+from noiseproof.commands.welcome import WELCOME
 
 app = typer.Typer(
     help="Learned optimizers that train image classifiers to withstand corruptions.",
@@ -25,44 +40,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-Settings = Annotated[
-    list[str],
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Lay a setting over the preset's."),
-]
-NO_SETTINGS: list[str] = []
-"""The default; typer wants a list and never changes it."""
-
-Seed = Annotated[
-    int,
-    typer.Option(help="Fixes meta-training, tuning and inner runs.", min=0, max=2**32 - 1),
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(envvar="NOISEPROOF_DATA", help="Folder that holds the data sets."),
-]
-DataFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="PATH",
-        help="Your own images instead: .npz, .h5, .mat, or a folder of images by class.",
-    ),
-]
-Name = Annotated[
-    str, typer.Argument(metavar="DATASET", help="See `noiseproof list datasets`; or use --data.")
-]
-Corruptions = Annotated[
-    str, typer.Option(metavar="A,B,...", help="Names, see `noiseproof list corruptions`.")
-]
-Tuned = Annotated[
-    Path | None,
-    typer.Option(metavar="RUN", help="Take over the rivals' settings of a finished run."),
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
-
-
-OUT_OF_MEMORY = "The memory does not suffice: it takes fewer pairs or seeds, or smaller runs."
 
 
 def print_version(wanted: bool | None) -> None:
@@ -92,6 +69,8 @@ def run(
     tuned: Tuned = None,
     data_dir: DataDir = None,
     data: DataFile = None,
+    show: Open = False,
+    tensorboard: TensorBoard = False,
     distributed: Annotated[
         bool,
         typer.Option("--distributed", help="One of several processes, as SLURM starts them."),
@@ -110,8 +89,19 @@ def run(
     found = load_preset(preset, [*settings, *_data_setting(data)])
     if distributed or (coordinator, num_processes, process_id) != (None, None, None):
         connect(coordinator, num_processes, process_id)
-    console = Console(quiet=not is_first_process())
-    run.run(preset, found, out, console, seed=seed, data_dir=data_dir, tuned=tuned, resume=resume)
+    run.run(
+        preset,
+        found,
+        out,
+        Console(quiet=not is_first_process()),
+        seed=seed,
+        data_dir=data_dir,
+        tuned=tuned,
+        resume=resume,
+        tensorboard=tensorboard,
+    )
+    if show and is_first_process():
+        _show(out)
 
 
 @app.command()
@@ -139,6 +129,8 @@ def demo(
     settings: Settings = NO_SETTINGS,
     seed: Seed = 0,
     resume: Resume = False,
+    show: Open = False,
+    tensorboard: TensorBoard = False,
 ) -> None:
     """The main job on embedded images of digits, in minutes."""
     from noiseproof.commands import run
@@ -146,7 +138,18 @@ def demo(
 
     preset = "gaussian-digits-mlp"
     found = load_preset(preset, settings)
-    run.run(preset, found, out, Console(), seed=seed, resume=resume, replace=True)
+    run.run(
+        preset,
+        found,
+        out,
+        Console(),
+        seed=seed,
+        resume=resume,
+        replace=True,
+        tensorboard=tensorboard,
+    )
+    if show:
+        _show(out)
 
 
 @app.command()
@@ -194,6 +197,7 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="A released CIFAR-10-C or MNIST-C to test on, too."),
     ] = None,
+    show: Open = False,
 ) -> None:
     """Compare a learned optimizer, as it is, with rivals tuned on the same data.
 
@@ -213,6 +217,8 @@ def evaluate(
         resume=resume,
         corrupted=corrupted,
     )
+    if show:
+        _show(out)
 
 
 @app.command()
@@ -225,6 +231,7 @@ def report(
         bool, typer.Option("--metrics", help="Print clean error, mCE and relative mCE.")
     ] = False,
     baseline: Annotated[str, typer.Option(help="The optimizer that mCE is relative to.")] = "adam",
+    show: Open = False,
 ) -> None:
     """Write report.html and summary.json anew from the records in a folder."""
     from noiseproof.report.page import metrics_text, write_figure, write_report
@@ -234,6 +241,8 @@ def report(
     typer.echo(write_report(folder))
     if figure is not None:
         typer.echo(write_figure(folder, figure))
+    if show:
+        _show(folder)
 
 
 @app.command()
@@ -299,6 +308,16 @@ def list_names(
 
 
 @app.command()
+def settings(
+    section: Annotated[str, typer.Argument(metavar="SECTION", help="Leave out for all.")] = "",
+) -> None:
+    """Show every setting that `--set` takes: default, values, meaning."""
+    from noiseproof.commands.settings import as_text
+
+    typer.echo(as_text(section))
+
+
+@app.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="A data set to download.")],
     data_dir: DataDir = None,
@@ -317,6 +336,10 @@ def _dataset_name(dataset: str, data: Path | None) -> str:
     return dataset if data is None else data.as_posix()
 
 
+def _show(folder: Path) -> None:
+    webbrowser.open((folder / "report.html").resolve().as_uri())
+
+
 def _names(listed: str) -> list[str] | None:
     return [name.strip() for name in listed.split(",")] if listed else None
 
@@ -327,42 +350,13 @@ def _data_setting(data: Path | None) -> list[str]:
 
 def main() -> None:
     """Runs a command and turns what went wrong into one line and an exit code."""
-    warnings.showwarning = _print_warning
+    warnings.showwarning = print_warning
     sys.exit(exit_code(sys.argv[1:]))
 
 
 def exit_code(arguments: Sequence[str]) -> int:
     """Runs a command; 0, 2 where the user was wrong, 1 where the machine was, 130 after Ctrl-C."""
-    try:
-        return app(arguments, standalone_mode=False) or 0
-    except ValueError as error:
-        return _complain(error, 2)
-    except OSError as error:
-        return _complain(error, 1)
-    except ModuleNotFoundError as error:
-        return _complain(missing(error, "This command"), 1)
-    except KeyboardInterrupt:
-        return 130
-    except MemoryError:
-        return _complain(OUT_OF_MEMORY, 1)
-    except Exception as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            return _complain(OUT_OF_MEMORY, 1)
-        # What typer raises for a wrong option or argument; its class differs between versions.
-        message = getattr(error, "format_message", None)
-        if message is not None:
-            return _complain(message(), 2)
-        if type(error).__name__ == "Abort":
-            return 130
-        raise
-
-
-def _complain(error: object, code: int) -> int:
-    line = " ".join(str(error).split())
-    typer.echo(f"noiseproof: {line}", err=True)
-    return code
-
-
-def _print_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    if issubclass(category, UserWarning):
-        typer.echo(f"noiseproof: notice: {message}", err=True)
+    if not arguments:
+        typer.echo(WELCOME, nl=False)
+        return 0
+    return code_of(lambda: app(arguments, standalone_mode=False))

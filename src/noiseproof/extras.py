@@ -3,16 +3,17 @@
 import importlib
 from typing import Any
 
-INSTALL = "pip install 'noiseproof[all]'"
-"""The command that installs all of them."""
+ALL = "all"
+"""The extra that installs what the command line needs."""
 
 
-def library(name: str, purpose: str) -> Any:
+def library(name: str, purpose: str, extra: str = ALL) -> Any:
     """An optional package, imported where it is used.
 
     Args:
         name: Of the module.
         purpose: What needs it, for the message.
+        extra: The extra of this package that installs it.
 
     Raises:
         ValueError: It is not installed.
@@ -20,10 +21,11 @@ def library(name: str, purpose: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise ValueError(missing(error, purpose)) from None
+        raise ValueError(missing(error, purpose, extra)) from None
 
 
-def missing(error: ModuleNotFoundError, purpose: str) -> str:
+def missing(error: ModuleNotFoundError, purpose: str, extra: str = ALL) -> str:
     """The one line that says what is missing and how to install it."""
     package = (error.name or str(error)).partition(".")[0]
-    return f"{purpose} needs {package}, which is not installed: {INSTALL}."
+    install = f"pip install 'noiseproof[{extra}]'"
+    return f"{purpose} needs {package}, which is not installed: {install}."

@@ -63,7 +63,7 @@ def test_two_processes_make_the_run_of_one(
     first, second = ends(start_two(folder, tiny_settings))
     assert first[0] == 0, first[2]
     assert second[0] == 0, second[2]
-    assert "records and report in" in first[1]
+    assert "The page: " in first[1]
     assert "outer step" not in second[1]
     ours, alone = (load_file(place / "theta.safetensors") for place in (folder, tiny_run))
     for name, array in alone.items():

@@ -8,6 +8,7 @@ import jax
 from rich.console import Console
 
 from noiseproof.commands.notices import tell_notices
+from noiseproof.commands.plan import num_compared_runs
 from noiseproof.commands.progress import on_console
 from noiseproof.data import image_shape
 from noiseproof.evaluate.search import estimators
@@ -110,6 +111,14 @@ def evaluate(
         initial_theta=loaded.learned.init(jax.random.key(seed)),
         rivals=rivals,
         cost=converted(loaded.card["meta_training"], MetaTraining, f"{place}.meta_training"),
+    )
+    runs = num_compared_runs(experiment)
+    steps = experiment.problem.objective.num_steps
+    console.print(
+        f"this takes {runs:,} runs of {steps:,} steps to tune {len(experiment.searches)} rivals and"
+        " to test",
+        soft_wrap=True,
+        highlight=False,
     )
     with on_console(console, lambda: False) as progress:
         return run_comparison(

@@ -148,6 +148,23 @@ def num_compared_runs(experiment: Experiment) -> int:
     return num_tuned + (num_rivals + 2) * experiment.num_seeds
 
 
+def work_in_words(experiment: Experiment) -> str:
+    """What a run will do, counted in training steps of classifiers; nothing is compiled."""
+    num_steps = experiment.problem.objective.num_steps
+    trained = 1 + len(experiment.controls)
+    outer_steps = trained * experiment.plan.num_outer_steps
+    steps_each = experiment.meta.estimator.num_inner_steps
+    runs = num_compared_runs(experiment)
+    num_matched = sum(search.num_trials is None for search in experiment.searches)
+    meta_steps = outer_steps * steps_each
+    total = meta_steps + runs * num_steps + num_matched * meta_steps // trained
+    return (
+        f"this takes {outer_steps:,} outer steps of {steps_each:,} inner steps to meta-train, then"
+        f" at most {runs:,} runs of {num_steps:,} steps to tune {len(experiment.searches)} rivals"
+        f" and to test: {total:,} inner steps; `noiseproof plan` says how long that is here"
+    )
+
+
 def in_words(record: dict[str, Any]) -> list[str]:
     """The same for a reader."""
     compiling = sum(record["compile_seconds"].values())

@@ -11,7 +11,7 @@ from rich.console import Console
 from noiseproof.experiment.progress import Progress
 from noiseproof.results import MetricsLine
 
-SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LINES, SECONDS_UNTIL_FIRST_LINE = 10.0, 5.0
 
 Report = Callable[[MetricsLine], None]
 
@@ -25,12 +25,14 @@ def on_console(console: Console, should_stop: Callable[[], bool]) -> Iterator[Pr
 
     if console.is_terminal:
         with _bar(console) as bar:
-            yield Progress(say, _each_anew(lambda total: _on_bar(bar, total)), should_stop)
+            outer_step = each_anew(lambda total: _on_bar(bar, total))
+            yield Progress(say, _parts_on_bar(bar), outer_step, should_stop)
     else:
-        yield Progress(say, _each_anew(lambda total: _as_lines(console, total)), should_stop)
+        outer_step = each_anew(lambda total: _as_lines(console, total))
+        yield Progress(say, _parts_as_lines(say), outer_step, should_stop)
 
 
-def _each_anew(begin: Callable[[int], Report]) -> Callable[[MetricsLine, int], None]:
+def each_anew(begin: Callable[[int], Report]) -> Callable[[MetricsLine, int], None]:
     """Reports to a new one for every meta-training, which is seen by its first outer steps."""
     report, last = None, 0
 
@@ -60,20 +62,20 @@ def named_progress(console: Console) -> Iterator[Callable[[str, int, int], None]
 
 
 def _bar(console: Console) -> bars.Progress:
-    words = bars.TextColumn("meta-loss {task.fields[loss]}  {task.fields[rate]} inner steps/s")
+    words = bars.TextColumn("{task.fields[words]}")
     name, left = bars.TextColumn("{task.description}"), bars.TimeRemainingColumn()
     columns = (name, bars.BarColumn(), words, left)
     return bars.Progress(*columns, console=console)
 
 
 def _on_bar(bar: bars.Progress, num_outer_steps: int) -> Report:
-    task = bar.add_task("meta-training", total=num_outer_steps, loss="-", rate="-")
+    task = bar.add_task("meta-training", total=num_outer_steps, words="")
     speed = _speedometer()
 
     def report(line: MetricsLine) -> None:
         rate = speed(line)
-        loss, speed_words = _loss_words(line), f"{rate:,.0f}" if rate else "-"
-        bar.update(task, completed=line.outer_step, loss=loss, rate=speed_words)
+        words = f"meta-loss {_loss_words(line)}  {f'{rate:,.0f}' if rate else '-'} inner steps/s"
+        bar.update(task, completed=line.outer_step, words=words)
 
     return report
 
@@ -95,6 +97,62 @@ def _as_lines(console: Console, num_outer_steps: int) -> Report:
         console.print(words, soft_wrap=True)
 
     return report
+
+
+Part = Callable[[str, int, int], None]
+
+
+def _parts_on_bar(bar: bars.Progress) -> Part:
+    """A bar for the part that is under way, with its rate; another part's takes its place."""
+    shown: dict[str, tuple[bars.TaskID, Rate]] = {}
+
+    def part(name: str, done: int, total: int) -> None:
+        if name not in shown:
+            for task, _ in shown.values():
+                bar.remove_task(task)
+            shown.clear()
+            shown[name] = (bar.add_task(name, total=total, words=""), _rate())
+        task, rate = shown[name]
+        per_second = rate(done)
+        words = f"{done}/{total} runs" + (f"  {per_second:,.3g} runs/s" if per_second else "")
+        bar.update(task, completed=done, total=total, words=words)
+
+    return part
+
+
+def _parts_as_lines(say: Callable[[str], None]) -> Part:
+    """A line every few seconds for the part that is under way."""
+    shown, rate, last = "", _rate(), 0.0
+
+    def part(name: str, done: int, total: int) -> None:
+        nonlocal shown, rate, last
+        now = time.monotonic()
+        if name != shown:
+            shown, rate = name, _rate()
+            last = now - SECONDS_BETWEEN_LINES + SECONDS_UNTIL_FIRST_LINE
+        per_second = rate(done)
+        if per_second and now - last >= SECONDS_BETWEEN_LINES and done < total:
+            last, left = now, (total - done) / per_second
+            say(f"{name}: {done}/{total} runs  {per_second:,.3g} runs/s  {left:,.0f} s left")
+
+    return part
+
+
+Rate = Callable[[int], float | None]
+
+
+def _rate() -> Rate:
+    """What is done per second since the first call; None while nothing is known."""
+    first: tuple[int, float] | None = None
+
+    def rate(done: int) -> float | None:
+        nonlocal first
+        now = time.monotonic()
+        if first is None:
+            first = done, now
+        return (done - first[0]) / max(now - first[1], 1e-9) or None
+
+    return rate
 
 
 def _loss_words(line: MetricsLine) -> str:

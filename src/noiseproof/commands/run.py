@@ -3,14 +3,16 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
 from noiseproof.commands.notices import tell_notices
+from noiseproof.commands.plan import work_in_words
 from noiseproof.commands.progress import on_console
+from noiseproof.commands.tensorboard import on_tensorboard
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.running import run_experiment
 from noiseproof.experiment.settings import Settings
@@ -28,6 +30,7 @@ def run(
     tuned: Path | None = None,
     resume: bool = False,
     replace: bool = False,
+    tensorboard: bool = False,
 ) -> Summary | None:
     """Runs an experiment from nothing to its report; see `experiment.running.run_experiment`.
 
@@ -38,7 +41,12 @@ def run(
     experiment = build_experiment(settings, data_dir)
     if not console.quiet:
         tell_notices(experiment.problem.dataset)
-    with stop_on_signals() as should_stop, on_console(console, should_stop) as progress:
+    console.print(work_in_words(experiment), soft_wrap=True, highlight=False)
+    with ExitStack() as stack:
+        should_stop = stack.enter_context(stop_on_signals())
+        progress = stack.enter_context(on_console(console, should_stop))
+        if tensorboard:
+            progress = stack.enter_context(on_tensorboard(progress, folder))
         return run_experiment(
             experiment,
             folder,

@@ -40,7 +40,7 @@ def scales_of_noise(
     """Clean images and Gaussian noise of several scales.
 
     Args:
-        strengths: Standard deviations, in units of the pixel range; positive.
+        strengths: Standard deviations of the noise, in units of the pixel range; positive.
         outer_loss: What the optimizer was meta-trained on.
 
     Raises:
@@ -63,8 +63,8 @@ def named(
     """Clean images, what the outer loss was seen to be, and named corruptions by severity.
 
     Args:
-        corruptions: Their names; empty for all that fit the images.
-        validation: Those that rules were developed on, reported apart.
+        corruptions: Names of the corruptions to test on; empty for all that fit the images.
+        validation: Corruptions that rules were developed on, reported apart.
         developing: Whether what is held out is left out, since a rule is being developed.
         outer_loss: What the optimizer was meta-trained on.
         num_channels: Of the images.

@@ -169,6 +169,7 @@ def tune(
     *,
     name: str,
     start: Start = NOTHING_KNOWN,
+    on_runs: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Tuned:
     """Searches the knobs of a rival.
 
@@ -180,6 +181,7 @@ def tune(
             the points.
         name: Of the search.
         start: What it begins from.
+        on_runs: `(done, total)`, called as runs are done; the total is a forecast.
 
     Raises:
         ValueError: A count is not positive, or a range or the window makes no sense.
@@ -188,7 +190,7 @@ def tune(
     check_budget(budget)
     check_knobs(rival.knobs)
     at_once = points_at_once(budget.num_trials, in_turn=problem.placement.in_turn)
-    score = scorer(problem, rival.recipe, at_once)
+    score = counted(scorer(problem, rival.recipe, at_once), budget, on_runs)
     draws = drawn(problem, problem.data, budget.num_runs, jax.random.fold_in(key, 0))
     knobs, tried, rounds = all_trials(
         rival.knobs,
@@ -335,6 +337,24 @@ def scorer(
             }
             found.append(np.asarray(all_scores(data, stacked, key)))
         return np.concatenate(found)[: len(points)]
+
+    return scores
+
+
+def counted(score: Scorer, budget: Budget, on_runs: Callable[[int, int], None]) -> Scorer:
+    """The same scorer, which tells how many runs it has done, of as many as a search has."""
+    num_trial_runs = budget.num_trials * budget.num_runs
+    total, done = num_trial_runs + budget.num_finalists * budget.num_final_runs, 0
+    on_runs(done, total)
+
+    def scores(
+        points: Sequence[Values], data: Data, key: PRNGKeyArray
+    ) -> Float[np.ndarray, " points"]:
+        nonlocal done
+        losses = score(points, data, key)
+        done += len(points)
+        on_runs(done, max(done, total))
+        return losses
 
     return scores
 

@@ -74,6 +74,7 @@ def options(
         kw_only=True,
         tag_field="kind",
         tag=kind,
+        namespace={"__doc__": inspect.getdoc(builder)},
     )
 
 

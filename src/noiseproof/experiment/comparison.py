@@ -15,7 +15,7 @@ from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.contestants import MetaTrained, contestants
 from noiseproof.experiment.progress import Progress
 from noiseproof.metatrain.sharding import spread
-from noiseproof.report.finding import tuning_text
+from noiseproof.report.finding import finding
 from noiseproof.report.page import write_report
 from noiseproof.report.tables import accuracy_text
 from noiseproof.results import (
@@ -53,11 +53,14 @@ def run_comparison(
     """
     judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))[1]
     everyone = contestants(experiment, learned, folder, progress, seed)
+    progress.say("corrupting the test images")
     sets = experiment.conditions.test_sets(experiment.split)
     keys = jax.random.split(judge_key, experiment.num_seeds)
     judged = []
+    num_runs = len(everyone) * len(keys)
+    progress.say(f"training {len(keys)} classifiers with each of {len(everyone)} optimizers")
     for contestant in everyone:
-        progress.say(f"training {len(keys)} classifiers with {contestant.name}")
+        progress.part(f"training with {contestant.name}", len(judged) * len(keys), num_runs)
         judged.append(judged_on(experiment, contestant, sets, keys))
     problem, seeds = experiment.problem, list(range(experiment.num_seeds))
     num_images, num_steps = len(sets[0].batch.labels), problem.objective.num_steps
@@ -86,9 +89,10 @@ def run_comparison(
     write_report(folder)
     progress.say(accuracy_text(record))
     summary = read_summary(folder / "summary.json")
-    for line in (tuning_text(run, summary), *nested_violations(record)):
-        if line:
-            progress.say(line)
+    for line in nested_violations(record):
+        progress.say(line)
+    progress.say(f"Found: {finding(run, summary)}")
+    progress.say(f"The page: {folder / 'report.html'}")
     return summary
 
 

@@ -5,6 +5,7 @@ that a run that is resumed does not search again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -174,7 +175,8 @@ def tuned_contestants(
             budget = experiment.budget._replace(num_trials=search.num_trials or 1)
             rival = RIVALS[search.rival]
             start = start_from(contained(search), of_its_kind(search, rival.resembles), found)
-            tuned = tune(problem, rival, budget, key, name=search.label, start=start)
+            tell = partial(progress.part, f"tuning {search.label}")
+            tuned = tune(problem, rival, budget, key, name=search.label, start=start, on_runs=tell)
             remember(folder, search.label, tuned, seed)
         found[search.label] = tuned
         values = "  ".join(f"{knob} {value:.3g}" for knob, value in tuned.values.items())

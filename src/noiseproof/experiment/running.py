@@ -91,7 +91,6 @@ def run_experiment(
     summary = run_comparison(experiment, learned, folder, progress, name=name, seed=seed)
     learned = learned._replace(rivals=chosen_in(folder))
     save(folder, experiment, learned, summary.held_out_improved, name=name, seed=seed)
-    progress.say(f"records and report in {folder}")
     return summary
 
 

@@ -41,11 +41,11 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
     """The data set.
 
     Attributes:
-        name: Its name, or the path of a file or folder.
-        image_size: Its side in pixels; 0 as it is.
-        num_classes: The first so many classes; 0 for all.
-        num_images: So many training images at most; 0 for all.
-        standardize: Whether classifiers see images less their mean over their spread.
+        name: Name of the data set, or the path of a file or folder of images.
+        image_size: Height in pixels that images are shrunk to; 0 leaves them as they are.
+        num_classes: How many classes are used, the first ones; 0 for all.
+        num_images: Training images at most; 0 for all.
+        standardize: Whether classifiers see images less their mean over their spread, by channel.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=4096)] = "digits"
@@ -56,23 +56,36 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Inner(Struct, frozen=True, forbid_unknown_fields=True):
-    """An inner run: its steps, and the clean images of a step."""
+    """An inner run: the training of one classifier.
+
+    Attributes:
+        num_steps: Training steps of a run.
+        batch_size: Clean training images of a step.
+    """
 
     num_steps: Steps = 1000
     batch_size: Count = 64
 
 
 class Pool(Struct, frozen=True, forbid_unknown_fields=True):
-    """The outer images: `size` of them are corrupted afresh each outer step, and one evaluation of
-    the outer loss draws `batch_size` of these."""
+    """The images that the outer loss is taken on.
+
+    Attributes:
+        size: Outer images that are corrupted afresh each outer step.
+        batch_size: How many of these one evaluation of the outer loss draws.
+    """
 
     size: Count = 2048
     batch_size: Count = 64
 
 
 class Window(Struct, frozen=True, forbid_unknown_fields=True):
-    """What of a run counts: the mean of the outer loss over its `last_share`, taken every
-    `loss_interval` steps."""
+    """What of a run counts: the mean of the outer loss over its last part.
+
+    Attributes:
+        last_share: The share of the run, at its end, whose outer loss counts.
+        loss_interval: Steps between two evaluations of the outer loss.
+    """
 
     last_share: Share = 0.2
     loss_interval: Count = 10
@@ -82,7 +95,7 @@ class TaskOverlay(Struct, frozen=True, forbid_unknown_fields=True):
     """One of several tasks of meta-training: what it lays over the preset's own sections.
 
     Attributes:
-        weight: Of its meta-loss, relative to the other tasks.
+        weight: Weight of its meta-loss, relative to the other tasks.
         data: Values of the section `data`.
         model: Values of the section `model`.
         inner: Values of the section `inner`.
@@ -95,8 +108,14 @@ class TaskOverlay(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reparametrization(Struct, frozen=True, forbid_unknown_fields=True):
-    """Random scales, `low` to `high`, of the weights of meta-training's classifiers: one for all
-    (`global`), for each `tensor` or each `weight`; `none` for no scales."""
+    """Random scales of the weights of meta-training's classifiers.
+
+    Attributes:
+        level: What has a scale of its own: all weights together (`global`), each `tensor` or each
+            `weight`; `none` for no scales.
+        low: The least scale.
+        high: The greatest scale.
+    """
 
     level: Literal["none", "global", "tensor", "weight"] = "none"
     low: Positive = 1e-3
@@ -104,12 +123,19 @@ class Reparametrization(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MetaTraining(Struct, frozen=True, forbid_unknown_fields=True):
-    """Meta-training, see `metatrain.outer_loop.Plan`; and where it goes.
+    """Meta-training.
 
     Attributes:
+        num_outer_steps: Outer steps, each an update of theta.
+        learning_rate: Peak of the outer Adam's learning rate.
+        warmup_share: Share of the outer steps over which the learning rate rises from zero.
+        max_norm: Greatest Euclidean norm of a meta-gradient; a longer one is scaled down to it.
+        select_every: Outer steps between two scores of theta on the `select` split.
+        num_select_runs: Inner runs of a score.
+        checkpoint_every: Outer steps between two checkpoints.
         tasks_at_once: Of several tasks, how many take their turn at an outer step; 0 for all.
-        start: Shipped optimizers, folders or files; the mean of their weights is where it begins.
-            None for the rule's own start.
+        start: Shipped optimizers, folders or files, the mean of whose weights meta-training begins
+            at; an empty list for the rule's own start.
         grouped: Whether numbers of theta move in groups alone, see `optimizers.groups`.
     """
 
@@ -129,16 +155,18 @@ class Tuning(Struct, frozen=True, forbid_unknown_fields=True):
     """The rivals and their search.
 
     Attributes:
-        rivals: Keys of `RIVALS`.
-        matched_rivals: Those searched once more, over as many inner steps as meta-training took.
+        rivals: The hand-designed optimizers to compare with, see `noiseproof list rivals`.
+        matched_rivals: Rivals that are searched once more, over as many inner steps as
+            meta-training took.
         num_trials: Points of a search; None for 128, twice as many for rivals with more than five
             knobs, half as many for classifiers with filters.
-        num_runs: Runs of each, one on each of as many pools, the same for all rivals; None for 4,
-            half as many for classifiers with filters.
-        num_finalists: Best points that are scored again.
-        num_final_runs: Runs of each.
-        augmentations: What training images are put through beside, compared apart.
-        augmented_rivals: The rivals that are tuned with each, beside the learned optimizer.
+        num_runs: Runs of each point, one on each of as many pools, the same for all rivals; None
+            for 4, half as many for classifiers with filters.
+        num_finalists: Best points of a search that are scored again.
+        num_final_runs: Runs of each of these.
+        augmentations: Augmentations of training images (`gaussian_noise`, `outer_loss`, `augmix`),
+            with each of which optimizers are compared once more, apart.
+        augmented_rivals: The rivals that are tuned with each augmentation.
     """
 
     rivals: Annotated[tuple[str, ...], Meta(min_length=1)] = (
@@ -171,9 +199,13 @@ class Tuning(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Evaluation(Struct, frozen=True, forbid_unknown_fields=True):
-    """The final evaluation: on the split `test`, or on `select` while rules are developed; on
-    `num_images` of it, drawn once and the same for all (0 for the whole split); over `num_seeds`
-    inner seeds."""
+    """The final evaluation.
+
+    Attributes:
+        split: The images to test on: `test`, or `select` while rules are developed.
+        num_images: How many of them, drawn once and the same for all; 0 for the whole split.
+        num_seeds: Inner seeds: how many classifiers each optimizer trains.
+    """
 
     split: Literal["test", "select"] = "test"
     num_images: CountOrNone = 2000
@@ -191,16 +223,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         pool: How many images it is taken on.
         window: What of a run counts.
         run_length: How long the runs of meta-training are.
-        tasks: Several tasks of meta-training; none for the preset's own problem.
+        tasks: Several tasks of meta-training, each a table that is laid over the sections `data`,
+            `model` and `inner`; an empty list for the preset's own problem.
         reparametrization: Random scales of the weights.
         rule: The learned optimizer.
-        estimator: Of the meta-gradient.
+        estimator: The estimator of the meta-gradient.
         meta: Meta-training.
         tuning: The rivals and their search.
         conditions: What classifiers are tested on.
         evaluation: The final evaluation.
-        controls: Kinds of outer loss that the same rule is meta-trained on for comparison.
-        scale: What of a preset's `scales` is laid over it.
+        controls: Kinds of outer loss that the same rule is meta-trained on for comparison, such as
+            `["clean"]`.
+        scale: Which of the preset's scales is laid over it, such as `gpu`; empty for none.
     """
 
     data: Data = Data()

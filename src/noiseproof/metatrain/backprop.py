@@ -61,7 +61,12 @@ def truncated_backprop(
 
 
 def full_backprop(objective: Objective, *, num_runs: int) -> GradientEstimator:
-    """`truncated_backprop` whose one truncation is the whole run, of constant length."""
+    """Backpropagation through whole runs, which must be of constant length.
+
+    Args:
+        objective: What is estimated.
+        num_runs: Inner runs of an estimate.
+    """
     check_whole_runs(objective)
     return truncated_backprop(objective, truncation=objective.num_steps, num_runs=num_runs)
 

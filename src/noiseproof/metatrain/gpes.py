@@ -91,12 +91,26 @@ def gpes(
 
 
 def pes(objective: Objective, *, truncation: int, num_pairs: int, std: float) -> GradientEstimator:
-    """`gpes` with a new perturbation every truncation (arXiv 2112.13835)."""
+    """Persistent evolution strategies: a new perturbation every truncation (arXiv 2112.13835).
+
+    Args:
+        objective: What is estimated.
+        truncation: Inner steps a truncation; divides the run, and is whole loss intervals.
+        num_pairs: Antithetic pairs; their first runs end early, so that runs are staggered.
+        std: Standard deviation of a perturbation of theta.
+    """
     return gpes(objective, truncation=truncation, num_pairs=num_pairs, std=std, resample_every=1)
 
 
 def nres(objective: Objective, *, truncation: int, num_pairs: int, std: float) -> GradientEstimator:
-    """`gpes` with one perturbation a run (arXiv 2304.12180)."""
+    """Noise-reuse evolution strategies: one perturbation a run (arXiv 2304.12180).
+
+    Args:
+        objective: What is estimated.
+        truncation: Inner steps a truncation; divides the run, and is whole loss intervals.
+        num_pairs: Antithetic pairs; their first runs end early, so that runs are staggered.
+        std: Standard deviation of a perturbation of theta.
+    """
     return gpes(
         objective,
         truncation=truncation,

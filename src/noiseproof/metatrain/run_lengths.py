@@ -54,7 +54,7 @@ def curriculum(
         num_steps: The longest run, which no draw exceeds.
         shortest: The middle of the first runs' lengths.
         num_growing: Estimates over which the middle grows to `num_steps`.
-        jitter: Draws lie within one plus or minus this, in [0, 1).
+        jitter: A length is the middle times a draw within one plus or minus this, in [0, 1).
 
     Raises:
         ValueError: `shortest` does not lie in [1, num_steps], `num_growing` is not positive, or

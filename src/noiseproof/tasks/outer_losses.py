@@ -71,7 +71,7 @@ def gaussian(*, std: float = 0.5, clean: float = 0.65) -> OuterLoss:
     """White Gaussian noise of one scale, unclipped.
 
     Args:
-        std: Its standard deviation, in units of the pixel range; positive.
+        std: Standard deviation of the noise, in units of the pixel range; positive.
         clean: Share of clean images, 0 to 1.
 
     Raises:
@@ -94,13 +94,14 @@ def spectral_noise(
     """Gaussian noise of random spectrum, frequency^-exponent, and random scale, unclipped.
 
     Args:
-        std: Least and greatest standard deviation, in units of the pixel range; positive.
+        std: Least and greatest standard deviation of the noise, in units of the pixel range;
+            positive.
         exponent: Least and greatest exponent: 0 is white noise, 3 mostly a shift of brightness.
         num_bands: Parts of equal width that the exponents are cut into, a component each; 1 to 16.
         clean: Share of clean images, 0 to 1.
         warped: Share of smoothly warped images, 0 to 1.
-        warp_std: Greatest standard deviation of their displacements, as a share of the image side,
-            above 0 and at most 1; each image draws its own between 0 and this.
+        warp_std: Greatest standard deviation of the displacements of warps, as a share of the image
+            side, above 0 and at most 1; each image draws its own between 0 and this.
 
     Raises:
         ValueError: A number or a share is out of range, or a range is not in order.
@@ -132,7 +133,7 @@ def families(*, fold: str, clean: float = 0.25, num_channels: int) -> OuterLoss:
     """The named corruptions that a split meta-trains on, alike often, at random severities.
 
     Args:
-        fold: A key of `corruptions.SPLITS`, which says what is held out.
+        fold: The fold that is held out: a key of `corruptions.SPLITS`.
         clean: Share of clean images, 0 to 1.
         num_channels: Of the images: what needs color is left out of gray ones.
 
