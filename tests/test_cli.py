@@ -217,7 +217,12 @@ def test_the_zoo_is_listed_with_what_each_is(capsys: pytest.CaptureFixture[str])
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == shipped_names()
     for line in lines:
-        assert re.search(r": \w+, meta-trained on .* steps$", line)
+        assert re.search(
+            r": meta-trained on .*; for \w+ of [\d,]+ weights on .* images, about [\d,]+ steps; "
+            r"[+-][\d.]+ ± [\d.]+ points against \w+, the strongest of \d+ tuned rivals, "
+            r"over \d+ held-out conditions \(n = \d+\)$",
+            line,
+        )
 
 
 def test_corrupted_files_and_a_sheet_are_written(tmp_path: Path) -> None:

@@ -308,6 +308,17 @@ def list_names(
 
 
 @app.command()
+def publish(
+    optimizer: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder of a run.")],
+    out: Annotated[Path, typer.Option(help="The folder to share, new or empty.")],
+) -> None:
+    """Write a learned optimizer in the layout of a model hub; `load` takes the folder."""
+    from noiseproof.zoo import publish
+
+    typer.echo(publish(optimizer, out))
+
+
+@app.command()
 def settings(
     section: Annotated[str, typer.Argument(metavar="SECTION", help="Leave out for all.")] = "",
 ) -> None:

@@ -11,7 +11,7 @@ from noiseproof.metatrain.run_lengths import RUN_LENGTHS
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.rivals import RIVALS
-from noiseproof.zoo import load_learned, shipped_names
+from noiseproof.zoo import in_a_line, load_learned, shipped_names
 
 
 def names_by_kind() -> Mapping[str, Iterable[str]]:
@@ -32,7 +32,7 @@ def names_by_kind() -> Mapping[str, Iterable[str]]:
 def describe(kind: str = "") -> str:
     """The names of one kind, a line each; of all kinds, a line a kind, if none is named.
 
-    A learned optimizer's line also says what it is.
+    The line of a learned optimizer also says what it was meta-trained on and what it gains.
 
     Raises:
         ValueError: There is no such kind.
@@ -45,15 +45,6 @@ def describe(kind: str = "") -> str:
             f"The kind must be one of {', '.join(kinds)}, got {short(kind)}."
             + did_you_mean(kind, kinds)
         )
-    return "\n".join(map(shipped_line, kinds[kind]) if kind == "zoo" else kinds[kind])
-
-
-def shipped_line(name: str) -> str:
-    """A shipped learned optimizer: its name, its rule, and what it was meta-trained on."""
-    card = load_learned(name).card
-    task = card["task"]
-    shape = "x".join(map(str, task["image_shape"]))
-    return (
-        f"{name}: {card['rule']}, meta-trained on {card['meta_trained_on']}, {task['dataset']} "
-        f"{shape}, {task['model']}, {card['num_steps']} steps"
-    )
+    if kind == "zoo":
+        return "\n".join(in_a_line(name, load_learned(name).card) for name in kinds[kind])
+    return "\n".join(kinds[kind])

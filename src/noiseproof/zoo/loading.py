@@ -19,6 +19,7 @@ from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.precision import in_float32
 from noiseproof.published import find
 from noiseproof.types import Layout, LearnedOptimizer, Params, Theta
+from noiseproof.zoo.cards import Card
 
 FAR = 10.0
 """A run or a classifier that many times larger or smaller than that of the card is warned of."""
@@ -63,8 +64,10 @@ def load_learned(name: str | Path) -> Loaded:
     return Loaded(learned, theta, card)
 
 
-def card(name: str | Path) -> dict[str, Any]:
+def card(name: str | Path) -> Card:
     """What a learned optimizer was meta-trained on, its results and its limits.
+
+    A mapping that prints as text.
 
     Args:
         name: A shipped name, a folder of a run, or a `.safetensors` file.
@@ -72,7 +75,7 @@ def card(name: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: There is none, or it is damaged.
     """
-    return load_theta(find(name))[1]
+    return Card(str(name), load_theta(find(name))[1])
 
 
 def load(
