@@ -13,9 +13,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import typing
 import urllib.error
 import urllib.request
+import webbrowser
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,13 @@ import pytest
 import typer
 
 from noiseproof import cli
-from noiseproof.experiment.reading import default_settings, load_preset, members
-from noiseproof.experiment.settings import Settings, as_dict
+from noiseproof.corruptions.families import FAMILY_OF
+from noiseproof.experiment.reading import default_settings, load_preset
+from noiseproof.results import read_record, tuning_costs
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 ARCHITECTURE, USAGE = ROOT / "docs" / "architecture.md", ROOT / "docs" / "usage.md"
 PACKAGE = ROOT / "src" / "noiseproof"
 
@@ -128,6 +130,7 @@ def test_a_command_of_the_pages_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    monkeypatch.setattr(webbrowser, "open", lambda _address: True)
     command = words[1]
     if command == "fetch":
         # It needs a network: without one it ends as the page on exit codes says.
@@ -184,7 +187,8 @@ def test_a_python_block_runs(page: Path, block: str, workplace: Path) -> None:
 
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
+        prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose):
             if not target.startswith(("http://", "https://")):
                 assert (page.parent / target).exists(), (page.name, target)
 
@@ -198,16 +202,51 @@ def test_every_command_has_a_section_and_a_line() -> None:
         assert name in used, name
 
 
-def test_every_setting_is_named_in_its_section() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", USAGE.read_text("utf-8"), re.M))
-    hints = typing.get_type_hints(Settings)
-    for section, default in as_dict(Settings()).items():
-        kinds = list(members(hints[section]))
-        keys = {key for kind in kinds for key in ("kind", *kind.__struct_fields__)}
-        keys |= {kind.__struct_config__.tag for kind in kinds}
-        if isinstance(default, dict):
-            keys |= set(default)
-            assert keys <= set(re.findall(r"`(\w+)`", rows[section])), section
+def test_a_generated_page_is_that_of_the_code() -> None:
+    """Catches a setting, a public name or a theta that changed and whose page did not."""
+    pages = runpy.run_path(str(ROOT / "docs" / "write_reference.py"))["PAGES"]
+    for page, write in pages.items():
+        text = (ROOT / "docs" / "reference" / page).read_text("utf-8")
+        assert text == write(), f"{page} is old: python docs/write_reference.py"
+
+
+@pytest.mark.slow  # whole meta-trainings, though small ones
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_a_tutorial_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = blocks(page, r"\{code-cell\} ipython3")
+    assert len(cells) > 3
+    (tmp_path / "tutorial.py").write_text("\n".join(cells), "utf-8")
+    runpy.run_path("tutorial.py")
+
+
+def test_the_gallery_shows_every_corruption() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "draw_gallery.py"))["page"]()
+    assert (ROOT / "docs" / "gallery.md").read_text("utf-8") == page
+    assert set(re.findall(r"`(\w+)`", page)) >= set(FAMILY_OF)
+
+
+def test_the_figure_of_the_readme_shows_its_record() -> None:
+    """Catches a figure that was not drawn anew after the record."""
+    drawing = runpy.run_path(str(ROOT / "docs" / "draw_readme.py"))
+    shown = re.findall(r">([\d.]+)</text>", drawing["PICTURE"].read_text("utf-8"))
+    means = [f"{mean:.1f}" for means in drawing["by_family"]().values() for mean in means]
+    assert set(means) <= set(shown)
+    cells = runpy.run_path(str(ROOT / "results" / "bars.py"))["cells_of"]([drawing["RECORD"]])
+    strongest = cells.strongest()[0].split()[0]
+    assert list(drawing["OPTIMIZERS"]) == ["adam", strongest, cells.learned]
+
+
+def test_the_readme_is_read_in_a_minute() -> None:
+    """Catches a front page that grows: its first command, its snippet, its table, its length."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 90
+    assert text[: text.index("```sh")].count("\n") < 40
+    (snippet,) = blocks(ROOT / "README.md", "python")
+    assert len(snippet.splitlines()) <= 15
+    assert all(row.count("|") <= 7 for row in re.findall(r"^\|.*$", text, re.M))
+    cost = tuning_costs(read_record(ROOT / "results" / "court-spectral-fashion-mlp"))["muon"]
+    assert f"takes {cost.trials_to_reach} trials on average" in text
 
 
 def test_every_file_of_a_run_is_named(tiny_run: Path) -> None:
