@@ -24,8 +24,8 @@ class Card:
     name: str
     content: Mapping[str, Any]
 
-    def __getitem__(self, key: str) -> Any:
-        return self.content[key]
+    def __getitem__(self, entry: str) -> Any:
+        return self.content[entry]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.content)
@@ -33,12 +33,12 @@ class Card:
     def __len__(self) -> int:
         return len(self.content)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self.content
+    def __contains__(self, entry: object) -> bool:
+        return entry in self.content
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """What stands under a key, or the default."""
-        return self.content.get(key, default)
+    def get(self, entry: str, default: Any = None) -> Any:
+        """What stands under an entry, or the default."""
+        return self.content.get(entry, default)
 
     def keys(self) -> Any:
         """All keys."""
