@@ -24,7 +24,7 @@ check: .venv/installed-dev
 
 # The tutorials are run as the site is built; unoptimized programs compile in a third of the time.
 docs: .venv/installed-docs
-	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true" \
+	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false" \
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs build/docs
 
 install: .venv/installed
