@@ -25,7 +25,7 @@ def test_the_best_theta_is_the_learned_one_and_the_first_stands_beside_it(
     Steps differ by the rate alone: theta moves its logarithm by ten times as much.
     """
     experiment = build_experiment(load_preset("gaussian-digits-mlp"))
-    size = jax.eval_shape(experiment.meta.objective.learned.init, jax.random.key(0)).size
+    size = jax.eval_shape(experiment.meta.target.init, jax.random.key(0)).size
     last, initial, best = (jnp.full(size, value) for value in (0.2, 0.0, 0.1))
     zero = jnp.zeros(())
     state = OuterState(last, (), (), jnp.int32(9), initial, best, zero, zero)
@@ -59,7 +59,7 @@ def test_theta_is_on_the_disk_before_anything_else_can_fail(
 ) -> None:
     """Catches hours of meta-training that are lost to a fault of the comparison behind them."""
     experiment = build_experiment(load_preset("gaussian-digits-mlp"))
-    size = jax.eval_shape(experiment.meta.objective.learned.init, jax.random.key(0)).size
+    size = jax.eval_shape(experiment.meta.target.init, jax.random.key(0)).size
     vector, zero = jnp.full(size, 0.1), jnp.zeros(())
     state = OuterState(vector, (), (), jnp.int32(9), vector, vector, zero, zero)
     monkeypatch.setattr(running, "meta_train", lambda *_, **__: state)
