@@ -15,6 +15,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from noiseproof.layouts.meetings import (
     BATCH,
+    CONVOLUTION,
     FEATURE,
     HEIGHT,
     WIDTH,
@@ -23,6 +24,7 @@ from noiseproof.layouts.meetings import (
     matters,
     meeting,
     merged,
+    product,
     shape_out,
 )
 from noiseproof.layouts.views import Dims, reshaped, resized, whole
@@ -30,6 +32,9 @@ from noiseproof.types import Params
 
 NESTED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 """Parameters under which an operation holds another jaxpr."""
+
+OWN_CONVOLUTION = "convolve_patches"
+"""The name of a jitted function that convolves images with filters, as `models` has one."""
 
 CUT = ("slice", "pad", "dynamic_slice", "rev", "reduce_window_max", "reduce_window_sum", "cumsum")
 REDUCED = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin")
@@ -92,6 +97,8 @@ def results(equation: JaxprEqn, values: list[Value], uses: list[Use]) -> list[Va
         return [Value()] * num_results
     if name in LOOPS:
         return LOOPS[name](equation, values, uses)
+    if equation.params.get("name") == OWN_CONVOLUTION:
+        return [product(equation, values, CONVOLUTION, uses)]
     inner = inner_jaxpr(equation)
     if inner is not None:
         return follow(inner, values, uses)
