@@ -230,12 +230,29 @@ def test_a_chain_of_sizes_decides_where_names_do_not():
         layout_of(params, IMAGE_SHAPE)
 
 
-def test_what_the_forward_pass_leaves_out_is_said():
-    params = {"w": zeros(16, 3), "lost": zeros(3)}
-    with pytest.raises(ValueError, match=r"apply does not use 'lost' of shape \(3,\)"):
-        layout_of(params, IMAGE_SHAPE, apply=lambda p, x: x.reshape(len(x), -1) @ p["w"])
+def test_what_the_forward_pass_leaves_open_is_said_and_taken_for_a_gain():
+    """Catches an error where a notice is enough, and a guess at a matrix."""
+    params = {"w": zeros(16, 3), "lost": zeros(3), "folded": zeros(16, 3)}
+
+    def apply(params, images):
+        pixels = images.reshape(len(images), -1)
+        return pixels @ params["w"] + pixels @ params["folded"].reshape(2, 24)[:, :3].repeat(8, 0)
+
+    with pytest.warns(UserWarning, match="is taken for a gain, since apply") as notices:
+        layout = layout_of(params, IMAGE_SHAPE, apply=apply)
+    assert {name: role.kind for name, role in layout.items()} == {
+        "w": "first",
+        "lost": "unknown",
+        "folded": "unknown",
+    }
+    said = sorted(str(notice.message) for notice in notices)
+    assert said[0].startswith("'folded' of shape (16, 3) is taken for a gain, since apply lays it")
+    assert said[1].startswith("'lost' of shape (3,) is taken for a gain, since apply does not use")
+
+
+def test_apply_must_return_logits():
     with pytest.raises(ValueError, match="apply must return the logits as one array, got tuple"):
-        layout_of(params, IMAGE_SHAPE, apply=lambda p, x: (x, p))
+        layout_of({"w": zeros(16, 3)}, IMAGE_SHAPE, apply=lambda p, x: (x, p))
 
 
 def test_a_state_dict_of_torch_is_read_by_the_numbers_of_its_sequences():

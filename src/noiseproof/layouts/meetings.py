@@ -31,7 +31,8 @@ class Use(NamedTuple):
 
     Attributes:
         leaf: Which tensor.
-        how: `"weight"`, `"add"`, `"multiply"`, `"token"` or `"lookup"`.
+        how: `"weight"`, `"add"`, `"multiply"`, `"token"` or `"lookup"`; `"attend"` of the weights
+            whose products are multiplied by those of others.
         after: The weights that were passed last.
         inputs: Factors of its axes that are summed over.
         outputs: Factors of its axes that become features.
@@ -171,7 +172,7 @@ def product(equation: JaxprEqn, values: list[Value], parts: Contraction, uses: l
                 uses.extend(Use(leaf, "token") for leaf in data.views)
                 data = Value(image=unknown(shape_in(equation, side)))
             return used_as_weight(equation, data, tensor, side, parts, uses)
-    return linear(equation, values, parts)
+    return linear(equation, values, parts, uses)
 
 
 def is_data(value: Value, tensor: Value) -> bool:
@@ -227,12 +228,14 @@ def factors_at(places: Sequence[int], dims: Dims) -> tuple[Factor, ...]:
     return tuple(factor for at in places for factor in dims[at])
 
 
-def linear(equation: JaxprEqn, values: list[Value], parts: Contraction) -> Value:
+def linear(equation: JaxprEqn, values: list[Value], parts: Contraction, uses: list[Use]) -> Value:
     """The value of a product of two values of one kind, or of one with constants."""
     left, right = values
     if left.image is not None and right.image is not None:
         image = placed(equation, parts, (left.image, right.image))
-        return Value(image=image, after=left.after | right.after)
+        after = left.after | right.after
+        uses.extend(Use(leaf, "attend") for leaf in after)
+        return Value(image=image, after=after)
     views: dict[int, Dims] = {}
     result = Value(views)
     for side, value in enumerate(values):
