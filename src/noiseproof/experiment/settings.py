@@ -56,9 +56,9 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Inner(Struct, frozen=True, forbid_unknown_fields=True):
-    """An inner run: its steps, and the clean images of a step."""
+    """An inner run: its steps, 10 at least, and the clean images of a step."""
 
-    num_steps: Steps = 1000
+    num_steps: Annotated[int, Meta(ge=10, le=100 * MOST)] = 1000
     batch_size: Count = 64
 
 

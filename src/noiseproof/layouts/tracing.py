@@ -28,6 +28,7 @@ from noiseproof.layouts.meetings import (
     shape_out,
 )
 from noiseproof.layouts.views import Dims, reshaped, resized, whole
+from noiseproof.messages import short
 from noiseproof.types import Params
 
 NESTED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -60,11 +61,18 @@ def trace(
     """Follow `apply` on two images of `image_shape`.
 
     Raises:
-        ValueError: It returns anything but one array.
+        ValueError: It fails, or returns anything but one array.
     """
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    closed, logits = jax.make_jaxpr(apply, return_shape=True)(shapes, images)
+    try:
+        closed, logits = jax.make_jaxpr(apply, return_shape=True)(shapes, images)
+    # A forward pass of one's own fails in whatever way.
+    except Exception as error:
+        raise ValueError(
+            f"apply fails on images of shape {images.shape}: {first_line(error)}; give a function"
+            " (params, images) -> logits."
+        ) from error
     if not getattr(logits, "shape", ()):
         raise ValueError(
             f"apply must return the logits as one array, got {type(logits).__name__}; give a"
@@ -75,6 +83,11 @@ def trace(
     uses: list[Use] = []
     (result,) = follow(closed.jaxpr, values, uses)
     return Traced(uses, result.after, logits.shape[-1])
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, cut to a line."""
+    return short((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def follow(jaxpr: Jaxpr, inputs: Sequence[Value], uses: list[Use]) -> list[Value]:

@@ -8,9 +8,9 @@ are.
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from noiseproof.layouts.tensors import check_image_shape
 from noiseproof.models.layers import (
     AfterLayer,
-    check_image_shape,
     check_num_classes,
     check_sizes,
     classifier,

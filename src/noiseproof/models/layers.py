@@ -38,15 +38,6 @@ Forward: TypeAlias = Callable[[Params, Float[Array, "..."], Normalize, AfterLaye
 """`(params, images, normalize, after) -> logits`: a forward pass, but for norms and dropout."""
 
 
-def check_image_shape(image_shape: Sequence[int]) -> None:
-    """Raise ValueError unless `image_shape` is (height, width, channels), all positive."""
-    if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ValueError(
-            "image_shape must be (height, width, channels), all positive, got "
-            f"{short(image_shape)}."
-        )
-
-
 def check_sizes(what: str, sizes: Sequence[int], norm: str | None) -> None:
     """Raise ValueError unless all `sizes`, called `what`, are positive and `norm` divides them."""
     if any(size < 1 for size in sizes):

@@ -6,9 +6,9 @@ from itertools import pairwise
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from noiseproof.layouts.tensors import check_image_shape
 from noiseproof.models.layers import (
     AfterLayer,
-    check_image_shape,
     check_num_classes,
     check_sizes,
     classifier,

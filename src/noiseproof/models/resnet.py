@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from noiseproof.layouts.tensors import check_image_shape
 from noiseproof.messages import short
 from noiseproof.models.layers import (
     AfterLayer,
-    check_image_shape,
     check_num_classes,
     check_sizes,
     classifier,
