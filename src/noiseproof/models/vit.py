@@ -115,9 +115,9 @@ def vit(
             token = jnp.broadcast_to(tables["token"], (len(images), 1, width))
             tokens = jnp.concatenate([token, tokens], axis=1)
         for index, block in enumerate(blocks):
-            before, query, key, value, out, between, up, down = block
+            before, *projections, out, between, up, down = block
             seen = layer_norm(before, tokens)
-            tokens += dense(out, attention(query, key, value, seen, num_heads))
+            tokens += dense(out, attention(projections, seen, num_heads))
             hidden = jax.nn.gelu(dense(up, layer_norm(between, tokens)))
             tokens += dense(down, after(hidden, index))
         tokens = layer_norm(norm, tokens)
@@ -172,13 +172,10 @@ def layer_norm(
 
 
 def attention(
-    query: Layer,
-    key: Layer,
-    value: Layer,
-    tokens: Float[Array, "batch tokens width"],
-    num_heads: int,
+    projections: list[Layer], tokens: Float[Array, "batch tokens width"], num_heads: int
 ) -> Float[Array, "batch tokens width"]:
     """Every token's mean of the values of all, weighted by how its query fits their keys."""
+    query, key, value = projections
 
     def heads(projected: Float[Array, "batch tokens width"]) -> Float[Array, "..."]:
         return projected.reshape(*projected.shape[:2], num_heads, -1)
