@@ -99,7 +99,7 @@ def test_every_kind_takes_the_options_of_its_builder_and_no_others(
         ("inner.num_steps=five", "inner.num_steps must be a whole number, got 'five'"),
         ("inner.num_steps=5.5", "inner.num_steps must be a whole number, got 5.5"),
         ("inner.num_steps=true", "inner.num_steps must be a whole number, got True"),
-        ("inner.num_steps=0", "inner.num_steps must be a whole number >= 1, got 0"),
+        ("inner.num_steps=9", "inner.num_steps must be a whole number >= 10, got 9"),
         ("inner.batch_size=9223372036854775808", "inner.batch_size must be a whole number"),
         ("pool.batch_size=99999999999", "pool.batch_size must be a whole number <= 1000000"),
         ("outer.std=[1]", r"outer.std must be a number, got \[1\]"),
@@ -156,7 +156,7 @@ def test_an_unknown_preset_is_named_with_those_there_are() -> None:
 
 def test_defaults_can_be_set_over() -> None:
     assert default_settings([]) == Settings()
-    assert default_settings(["inner.num_steps=7"]).inner.num_steps == 7
+    assert default_settings(["inner.num_steps=70"]).inner.num_steps == 70
 
 
 def test_settings_cannot_change() -> None:

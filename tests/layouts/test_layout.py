@@ -1,5 +1,7 @@
 import jax
 import jax.numpy as jnp
+import jaxtyping
+import numpy as np
 import optax
 import pytest
 
@@ -12,6 +14,14 @@ IMAGE_SHAPE = (4, 4, 1)
 
 def zeros(*shape: int) -> jax.Array:
     return jnp.zeros(shape)
+
+
+@pytest.fixture
+def without_shape_checks():
+    """What other tests have beartype refuse is refused without it, too."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def dense_params(num_layers: int, name: str = "layers") -> dict:
@@ -138,6 +148,40 @@ def test_rejects_what_it_cannot_read():
         layout_of([{"w": zeros(15, 3)}], IMAGE_SHAPE)
 
 
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "params must hold at least one weight, got none; give the weights"),
+        (None, "params must hold at least one weight, got none"),
+        ([{"w": zeros(0, 3)}], "params must hold at least one weight, got none"),
+        ([{"w": zeros(16, 3), "b": zeros(0)}], r"'0/b' must hold at least one number, got shape"),
+        (np.zeros((16, 3), int), "'params' must be a tensor of floats, got 'int64'; give the"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("without_shape_checks")
+def test_rejects_what_is_no_classifier(params, message):
+    with pytest.raises(ValueError, match=message):
+        layout_of(params, IMAGE_SHAPE)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize("shape", [(4, 4), (4, 0, 1), (4.0, 4, 1), 16, None], ids=str)
+def test_rejects_what_is_no_shape_of_images(shape):
+    with pytest.raises(ValueError, match=r"image_shape must be \(height, width, channels\), all"):
+        layout_of([{"w": zeros(16, 3)}], shape)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_forward_pass_that_fails_is_one_line():
+    with pytest.raises(
+        ValueError, match=r"apply fails on images of shape \(2, .*; give a function"
+    ):
+        layout_of([{"w": zeros(16, 3)}], IMAGE_SHAPE, apply=lambda p, x: x @ p[0]["w"])
+    with pytest.raises(ValueError, match=r"apply fails on .*takes 1 posit"):
+        layout_of([{"w": zeros(16, 3)}], IMAGE_SHAPE, apply=lambda p: p)
+
+
 def test_check_layout_compares_structures():
     params = dense_params(2)
     layout = layout_of(params, IMAGE_SHAPE)
@@ -230,12 +274,29 @@ def test_a_chain_of_sizes_decides_where_names_do_not():
         layout_of(params, IMAGE_SHAPE)
 
 
-def test_what_the_forward_pass_leaves_out_is_said():
-    params = {"w": zeros(16, 3), "lost": zeros(3)}
-    with pytest.raises(ValueError, match=r"apply does not use 'lost' of shape \(3,\)"):
-        layout_of(params, IMAGE_SHAPE, apply=lambda p, x: x.reshape(len(x), -1) @ p["w"])
+def test_what_the_forward_pass_leaves_open_is_said_and_taken_for_a_gain():
+    """Catches an error where a notice is enough, and a guess at a matrix."""
+    params = {"w": zeros(16, 3), "lost": zeros(3), "folded": zeros(16, 3)}
+
+    def apply(params, images):
+        pixels = images.reshape(len(images), -1)
+        return pixels @ params["w"] + pixels @ params["folded"].reshape(2, 24)[:, :3].repeat(8, 0)
+
+    with pytest.warns(UserWarning, match="is taken for a gain, since apply") as notices:
+        layout = layout_of(params, IMAGE_SHAPE, apply=apply)
+    assert {name: role.kind for name, role in layout.items()} == {
+        "w": "first",
+        "lost": "unknown",
+        "folded": "unknown",
+    }
+    said = sorted(str(notice.message) for notice in notices)
+    assert said[0].startswith("'folded' of shape (16, 3) is taken for a gain, since apply lays it")
+    assert said[1].startswith("'lost' of shape (3,) is taken for a gain, since apply does not use")
+
+
+def test_apply_must_return_logits():
     with pytest.raises(ValueError, match="apply must return the logits as one array, got tuple"):
-        layout_of(params, IMAGE_SHAPE, apply=lambda p, x: (x, p))
+        layout_of({"w": zeros(16, 3)}, IMAGE_SHAPE, apply=lambda p, x: (x, p))
 
 
 def test_a_state_dict_of_torch_is_read_by_the_numbers_of_its_sequences():

@@ -18,7 +18,7 @@ from noiseproof.layouts.tensors import tensors_of
 IMAGE_SHAPE = (16, 16, 3)
 NUM_CLASSES = 7
 IMAGES = jax.ShapeDtypeStruct((2, *IMAGE_SHAPE), jnp.float32)
-KINDS = {"first", "hidden", "pointwise", "depthwise", "readout"}
+KINDS = {"first", "hidden", "pointwise", "depthwise", "attention", "readout"}
 
 
 class Network(NamedTuple):
@@ -192,7 +192,12 @@ BUILDERS = {
     ),
     "gpt": lambda: linen(
         Gpt(),
-        {"wte": "first", **hidden(*"qkv", "c_proj", "mlp_fc", "mlp_proj"), "lm_head": "readout"},
+        {
+            "wte": "first",
+            **dict.fromkeys((*"qkv", "c_proj"), "attention"),
+            **hidden("mlp_fc", "mlp_proj"),
+            "lm_head": "readout",
+        },
     ),
     "bottleneck": lambda: linen(
         Bottleneck(),

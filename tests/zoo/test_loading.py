@@ -87,9 +87,25 @@ def test_an_unknown_name_is_said_with_those_there_are() -> None:
         load_learned("nothing")
 
 
-def test_a_run_has_at_least_a_step(saved: Path) -> None:
-    with pytest.raises(ValueError, match="num_steps must be positive, got 0"):
-        noiseproof.load(saved, num_steps=0, layout=LAYOUT)
+@pytest.mark.parametrize("num_steps", [0, 9, True])
+def test_a_run_has_ten_steps_at_least(saved: Path, num_steps: int) -> None:
+    said = f"num_steps must be a whole number, 10 at least, got {num_steps}; give the length"
+    with pytest.raises(ValueError, match=said):
+        noiseproof.load(saved, num_steps=num_steps, layout=LAYOUT)
+
+
+@pytest.mark.parametrize("layout", [None, {}, [{"w": jnp.ones((16, 3))}]], ids=range(3))
+def test_a_layout_holds_roles(saved: Path, layout: object) -> None:
+    """Catches a failure at the first step instead of a line that says what to give."""
+    with pytest.raises(
+        ValueError, match=r"layout must hold the roles .* give noiseproof.layout_of"
+    ):
+        noiseproof.load(saved, num_steps=10, layout=layout)
+
+
+def test_a_classifier_holds_weights(saved: Path) -> None:
+    with pytest.raises(ValueError, match="params must hold at least one weight, got none; give"):
+        noiseproof.load(saved, num_steps=10, layout=LAYOUT).init({})
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def problem_of(settings: Settings, dataset: Dataset) -> Problem:
     objective = Objective(
         task=build_task(settings.inner, settings.pool, model, outer_loss),
         learned=built(LEARNED_OPTIMIZERS, settings.rule),
-        layout=layout_of(params, shape),
+        layout=layout_of(params, shape, apply=model.apply),
         num_steps=settings.inner.num_steps,
         window=Window(
             loss_interval=settings.window.loss_interval,

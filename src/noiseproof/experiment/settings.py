@@ -59,11 +59,11 @@ class Inner(Struct, frozen=True, forbid_unknown_fields=True):
     """An inner run: the training of one classifier.
 
     Attributes:
-        num_steps: Training steps of a run.
+        num_steps: Training steps of a run, 10 at least.
         batch_size: Clean training images of a step.
     """
 
-    num_steps: Steps = 1000
+    num_steps: Annotated[int, Meta(ge=10, le=100 * MOST)] = 1000
     batch_size: Count = 64
 
 

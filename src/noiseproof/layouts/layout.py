@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 from noiseproof.layouts.conventions import given_axes, named_axes
 from noiseproof.layouts.meetings import Use
 from noiseproof.layouts.named_roles import named_roles
-from noiseproof.layouts.tensors import Tensor, names, tensors_of
+from noiseproof.layouts.tensors import Tensor, check_image_shape, names, tensors_of
 from noiseproof.layouts.traced_roles import traced_roles
 from noiseproof.layouts.tracing import trace
 from noiseproof.layouts.views import Factor
@@ -49,8 +49,10 @@ def layout_of(
         classifier is a first one.
 
     Raises:
-        ValueError: A role is not decided, or the params are no float tensors alone.
+        ValueError: A role is not decided, the params are no float tensors alone, or `image_shape`
+            is none or `apply` fails on it.
     """
+    check_image_shape(image_shape)
     tensors = tensors_of(params)
     structure = jax.tree.structure(params)
     is_named = convention is None or isinstance(convention, str)
@@ -76,7 +78,7 @@ def with_given(use: Use, tensor: Tensor, axes: Any) -> Use:
 
 def roles(layout: Layout) -> list[TensorRole]:
     """The roles of `layout` in the order of the leaves of the params."""
-    return jax.tree.leaves(layout, is_leaf=_is_role)
+    return jax.tree.leaves(layout, is_leaf=is_role)
 
 
 def check_layout(layout: Layout, params: Params) -> None:
@@ -94,9 +96,9 @@ def fit_layout(layout: Layout, params: PyTree) -> list[TensorRole]:
     Raises:
         ValueError: A tensor has no role, a role no tensor, or the layout holds anything but roles.
     """
-    known = _by_name(layout, _is_role)
+    known = _by_name(layout, is_role)
     for path, role in known.items():
-        if not _is_role(role):
+        if not is_role(role):
             raise ValueError(
                 f"layout must hold a TensorRole for each tensor, got {short(role)} at"
                 f" {short('/'.join(path))}."
@@ -129,5 +131,6 @@ def _is_empty(node: Any) -> bool:
     return node is not None and not jax.tree.leaves(node)
 
 
-def _is_role(node: Any) -> bool:
+def is_role(node: Any) -> bool:
+    """Whether a node of a tree is a tensor's role."""
     return isinstance(node, TensorRole)

@@ -31,7 +31,8 @@ class Use(NamedTuple):
 
     Attributes:
         leaf: Which tensor.
-        how: `"weight"`, `"add"`, `"multiply"`, `"token"` or `"lookup"`.
+        how: `"weight"`, `"add"`, `"multiply"`, `"token"` or `"lookup"`; `"attend"` of the weights
+            whose products are multiplied by those of others.
         after: The weights that were passed last.
         inputs: Factors of its axes that are summed over.
         outputs: Factors of its axes that become features.
@@ -78,11 +79,19 @@ class Contraction(NamedTuple):
             width, channels.
         free: Those of each that the result keeps and the other operand has not.
         places: For each dimension of the result, the (operand, dimension)s that it comes from.
+        is_filter: Whether it is a convolution.
     """
 
     summed: tuple[tuple[int, ...], tuple[int, ...]]
     free: tuple[tuple[int, ...], tuple[int, ...]]
     places: tuple[tuple[tuple[int, int], ...], ...]
+    is_filter: bool = False
+
+
+CONVOLUTION = Contraction(
+    ((1, 2, 3), (0, 1, 2)), ((0,), (3,)), (((0, 0),), ((0, 1),), ((0, 2),), ((1, 3),)), True
+)
+"""Of images with filters, channels last, whatever it is computed by."""
 
 
 def shape_in(equation: JaxprEqn, index: int) -> tuple[int, ...]:
@@ -163,7 +172,7 @@ def product(equation: JaxprEqn, values: list[Value], parts: Contraction, uses: l
                 uses.extend(Use(leaf, "token") for leaf in data.views)
                 data = Value(image=unknown(shape_in(equation, side)))
             return used_as_weight(equation, data, tensor, side, parts, uses)
-    return linear(equation, values, parts)
+    return linear(equation, values, parts, uses)
 
 
 def is_data(value: Value, tensor: Value) -> bool:
@@ -187,10 +196,8 @@ def used_as_weight(
     uses: list[Use],
 ) -> Value:
     """The value of data times tensors, the data on `side`."""
-    is_filter = equation.primitive.name == "conv_general_dilated"
     is_depthwise = (
-        is_filter
-        and equation.params["feature_group_count"] > 1
+        equation.params.get("feature_group_count", 1) > 1
         and shape_in(equation, 1)[parts.summed[1][-1]] == 1
     )
     pixels = factors_at(parts.summed[side], data.image or ()) if data.is_raw else None
@@ -205,7 +212,9 @@ def used_as_weight(
             inputs = factors_at(parts.summed[1 - side], dims)
             outputs = factors_at(parts.free[1 - side], dims)
             use = Use(leaf, "weight", data.after, inputs, outputs, summed_shape)
-            uses.append(use._replace(is_filter=is_filter, is_depthwise=is_depthwise, image=pixels))
+            uses.append(
+                use._replace(is_filter=parts.is_filter, is_depthwise=is_depthwise, image=pixels)
+            )
         else:
             uses.append(Use(leaf, "multiply", frozenset(weights)))  # a gain of filters
     features = tuple(one(FEATURE, size) for size in shape_in(equation, 1 - side))
@@ -219,12 +228,14 @@ def factors_at(places: Sequence[int], dims: Dims) -> tuple[Factor, ...]:
     return tuple(factor for at in places for factor in dims[at])
 
 
-def linear(equation: JaxprEqn, values: list[Value], parts: Contraction) -> Value:
+def linear(equation: JaxprEqn, values: list[Value], parts: Contraction, uses: list[Use]) -> Value:
     """The value of a product of two values of one kind, or of one with constants."""
     left, right = values
     if left.image is not None and right.image is not None:
         image = placed(equation, parts, (left.image, right.image))
-        return Value(image=image, after=left.after | right.after)
+        after = left.after | right.after
+        uses.extend(Use(leaf, "attend") for leaf in after)
+        return Value(image=image, after=after)
     views: dict[int, Dims] = {}
     result = Value(views)
     for side, value in enumerate(values):
@@ -288,4 +299,4 @@ def filter_contraction(equation: JaxprEqn) -> Contraction:
     ):
         places[place] = (source,)
     summed = ((*points, channels), (*filter_points, inputs))
-    return Contraction(summed, ((batch,), (units,)), tuple(places))
+    return Contraction(summed, ((batch,), (units,)), tuple(places), True)

@@ -1,6 +1,8 @@
 """The tensors of a classifier by the names on their way, whatever holds them."""
 
 import re
+from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import jax
@@ -46,12 +48,36 @@ def words(name: str) -> set[str]:
     return set(re.split(r"[^a-z]+", name.lower())) - {""}
 
 
+def check_image_shape(image_shape: Any) -> None:
+    """Raise ValueError unless `image_shape` is (height, width, channels), all positive."""
+    is_shape = isinstance(image_shape, Sequence) and len(image_shape) == 3
+    if not is_shape or not all(
+        isinstance(size, Integral) and int(size) > 0 for size in image_shape
+    ):
+        raise ValueError(
+            "image_shape must be (height, width, channels), all positive, got"
+            f" {short(image_shape)}."
+        )
+
+
+def check_weights(params: Any) -> None:
+    """Raise ValueError where params hold no weight, and none that is masked out by optax."""
+    leaves = jax.tree.leaves(params)
+    is_nothing = not leaves and type(params) in (type(None), dict, list, tuple)
+    if is_nothing or (leaves and not any(getattr(leaf, "size", 1) for leaf in leaves)):
+        raise ValueError(
+            "params must hold at least one weight, got none; give the weights that the"
+            " classifier starts with."
+        )
+
+
 def tensors_of(params: Params) -> list[Tensor]:
     """All tensors of `params` in tree order.
 
     Raises:
-        ValueError: A leaf is no float tensor, or belongs to what is not trained.
+        ValueError: There is none, or a leaf is no float tensor or belongs to what is not trained.
     """
+    check_weights(params)
     tensors = []
     for index, (keys, leaf) in enumerate(jax.tree.leaves_with_path(params)):
         path, in_sequence = names(keys)
@@ -60,6 +86,10 @@ def tensors_of(params: Params) -> list[Tensor]:
                 f"params hold {path[0]}, which are no weights; give variables['params'] alone."
             )
         check_float(leaf, path)
+        if 0 in leaf.shape:
+            raise ValueError(
+                f"{short('/'.join(path))} must hold at least one number, got shape {leaf.shape}."
+            )
         is_attribute = any(isinstance(key, jax.tree_util.GetAttrKey) for key in keys[:-1]) or (
             bool(path) and keys[-1:] == (jax.tree_util.GetAttrKey(path[-1]),)
         )
@@ -73,7 +103,7 @@ def check_float(leaf: Any, path: tuple[str, ...]) -> None:
     if hasattr(leaf, "shape") and dtype is not None and jnp.issubdtype(dtype, jnp.floating):
         return
     raise ValueError(
-        f"{short('/'.join(path))} must be a tensor of floats, got"
+        f"{short('/'.join(path) or 'params')} must be a tensor of floats, got"
         f" {short(str(dtype or type(leaf).__name__))}; give the weights alone, as by"
         " eqx.filter(model, eqx.is_inexact_array) or nnx.state(model, nnx.Param)."
     )

@@ -1,6 +1,7 @@
 """Roles of tensors from what a forward pass did with them."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 from noiseproof.layouts.conventions import STATISTIC_WORDS
@@ -17,7 +18,7 @@ def traced_roles(tensors: Sequence[Tensor], traced: Traced) -> list[TensorRole]:
     """The role of each tensor.
 
     Raises:
-        ValueError: A tensor is not used, none is a weight, or axes can not be followed.
+        ValueError: None is a weight.
     """
     uses: dict[int, list[Use]] = {tensor.leaf: [] for tensor in tensors}
     for use in traced.uses:
@@ -27,7 +28,8 @@ def traced_roles(tensors: Sequence[Tensor], traced: Traced) -> list[TensorRole]:
         raise ValueError("params must hold at least one weight that meets the image, got none.")
     places = {leaf: place for place, leaf in enumerate(weights)}
     last = readouts(traced, places)
-    return [role(tensor, uses[tensor.leaf], places, last) for tensor in tensors]
+    attended = frozenset(use.leaf for use in traced.uses if use.how == "attend")
+    return [role(tensor, uses[tensor.leaf], places, last, attended) for tensor in tensors]
 
 
 def readouts(traced: Traced, places: dict[int, int]) -> frozenset[int]:
@@ -44,23 +46,38 @@ def readouts(traced: Traced, places: dict[int, int]) -> frozenset[int]:
 
 
 def role(
-    tensor: Tensor, uses: Sequence[Use], places: dict[int, int], last: frozenset[int]
+    tensor: Tensor,
+    uses: Sequence[Use],
+    places: dict[int, int],
+    last: frozenset[int],
+    attended: frozenset[int],
 ) -> TensorRole:
-    """The role of one tensor."""
+    """The role of one tensor; with a notice that of an unknown one, where it can not be read."""
     if not uses and own_words(tensor) & STATISTIC_WORDS:
         return TensorRole("statistic", (), 0.0)
     if not uses:
-        raise ValueError(
-            f"apply does not use {title(tensor)}, so that its role is not known; leave it"
-            " out of the params, or use it."
-        )
+        why = "apply does not use it; leave it out of the params, or use it"
+        return unknown_role(tensor, why)
     depth = 1.0 / max(len(places) - 1, 1)
     if tensor.leaf not in places:
         place = max((places[leaf] for use in uses[:1] for leaf in use.after), default=0)
         return TensorRole(vector_kind(tensor, uses), (), place * depth)
     use = next(use for use in uses if use.how == "weight")
-    found = weight_role(tensor, use, is_last=tensor.leaf in last)
+    found = weight_role(tensor, use, is_last=tensor.leaf in last) or unknown_role(
+        tensor,
+        "apply lays it out in a way that can not be followed; give its axes by convention=, as"
+        " optax.contrib.MuonDimensionNumbers",
+    )
+    attends = tensor.leaf in attended or (use.after and use.after <= attended)
+    if attends and found.kind in ("hidden", "pointwise"):
+        found = found._replace(kind="attention")
     return found._replace(depth_fraction=places[tensor.leaf] * depth)
+
+
+def unknown_role(tensor: Tensor, why: str) -> TensorRole:
+    """The role of a tensor of which nothing is known, with a notice that says why."""
+    warnings.warn(f"{title(tensor)} is taken for a gain, since {why}.", stacklevel=2)
+    return TensorRole("unknown", (), 0.0)
 
 
 def vector_kind(tensor: Tensor, uses: Sequence[Use]) -> str:
@@ -79,17 +96,10 @@ def vector_kind(tensor: Tensor, uses: Sequence[Use]) -> str:
     return "bias" if uses[0].how == "add" else "norm"
 
 
-def weight_role(tensor: Tensor, use: Use, *, is_last: bool) -> TensorRole:
-    """The role of a weight, at depth 0.
-
-    Raises:
-        ValueError: It was laid out anew in a way that could not be followed.
-    """
+def weight_role(tensor: Tensor, use: Use, *, is_last: bool) -> TensorRole | None:
+    """The role of a weight, at depth 0; None if it was laid out in a way not to be followed."""
     if any(factor.axis == UNKNOWN for factor in (*use.inputs, *use.outputs)):
-        raise ValueError(
-            f"apply lays out {title(tensor)} in a way that can not be followed; give its axes by"
-            " convention=, as optax.contrib.MuonDimensionNumbers."
-        )
+        return None
     kind = "readout" if is_last else "hidden"
     spatial_shape = filter_shape(tensor, use)
     if use.image is not None:
@@ -112,7 +122,7 @@ def filter_shape(tensor: Tensor, use: Use) -> tuple[int, ...]:
     return tuple(others) if is_patches and len(use.summed_shape) == 1 else ()
 
 
-def first_role(tensor: Tensor, use: Use) -> TensorRole:
+def first_role(tensor: Tensor, use: Use) -> TensorRole | None:
     """The role of a weight that meets the image, whose rows are pixels."""
     spatial_shape = filter_shape(tensor, use)
     if spatial_shape:
@@ -142,8 +152,9 @@ def parts(factor: Factor, sizes: Sequence[int]) -> list[Factor]:
 
 def with_axes(
     tensor: Tensor, role: TensorRole, inputs: Sequence[Factor], outputs: Sequence[Factor]
-) -> TensorRole:
-    """A role with the axes of its tensor, none where they are as the package's own."""
+) -> TensorRole | None:
+    """A role with the axes of its tensor, none where they are as the package's own; None where they
+    can not be followed."""
     if not {factor.axis for factor in outputs}:
         left = [axis for axis in range(len(tensor.shape)) if axis not in {f.axis for f in inputs}]
         outputs = [Factor(axis, tensor.shape[axis]) for axis in left if tensor.shape[axis] > 1]
@@ -181,8 +192,8 @@ def is_plain(shape: Sequence[int], inputs: tuple[int, ...], outputs: tuple[int, 
 
 def unfolded(
     tensor: Tensor, role: TensorRole, inputs: Sequence[Factor], outputs: Sequence[Factor]
-) -> TensorRole:
-    """A role of a tensor one of whose axes holds several."""
+) -> TensorRole | None:
+    """A role of a tensor one of whose axes holds several; None where parts are left out."""
     every: list[Factor] = []
     for axis, size in enumerate(tensor.shape):
         own = sorted(
@@ -191,10 +202,7 @@ def unfolded(
         )
         own = own or [Factor(axis, size)]
         if math.prod(factor.size for factor in own) != size:
-            raise ValueError(
-                f"apply uses parts of {title(tensor)} that can not be followed; give its axes by"
-                " convention=, as optax.contrib.MuonDimensionNumbers."
-            )
+            return None
         every += own
     return role._replace(
         inputs=tuple(every.index(factor) for factor in inputs),

@@ -15,6 +15,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from noiseproof.layouts.meetings import (
     BATCH,
+    CONVOLUTION,
     FEATURE,
     HEIGHT,
     WIDTH,
@@ -23,13 +24,18 @@ from noiseproof.layouts.meetings import (
     matters,
     meeting,
     merged,
+    product,
     shape_out,
 )
 from noiseproof.layouts.views import Dims, reshaped, resized, whole
+from noiseproof.messages import short
 from noiseproof.types import Params
 
 NESTED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 """Parameters under which an operation holds another jaxpr."""
+
+OWN_CONVOLUTION = "convolve_patches"
+"""The name of a jitted function that convolves images with filters, as `models` has one."""
 
 CUT = ("slice", "pad", "dynamic_slice", "rev", "reduce_window_max", "reduce_window_sum", "cumsum")
 REDUCED = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin")
@@ -55,11 +61,18 @@ def trace(
     """Follow `apply` on two images of `image_shape`.
 
     Raises:
-        ValueError: It returns anything but one array.
+        ValueError: It fails, or returns anything but one array.
     """
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    closed, logits = jax.make_jaxpr(apply, return_shape=True)(shapes, images)
+    try:
+        closed, logits = jax.make_jaxpr(apply, return_shape=True)(shapes, images)
+    # A forward pass of one's own fails in whatever way.
+    except Exception as error:
+        raise ValueError(
+            f"apply fails on images of shape {images.shape}: {first_line(error)}; give a function"
+            " (params, images) -> logits."
+        ) from error
     if not getattr(logits, "shape", ()):
         raise ValueError(
             f"apply must return the logits as one array, got {type(logits).__name__}; give a"
@@ -70,6 +83,11 @@ def trace(
     uses: list[Use] = []
     (result,) = follow(closed.jaxpr, values, uses)
     return Traced(uses, result.after, logits.shape[-1])
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, cut to a line."""
+    return short((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def follow(jaxpr: Jaxpr, inputs: Sequence[Value], uses: list[Use]) -> list[Value]:
@@ -92,6 +110,8 @@ def results(equation: JaxprEqn, values: list[Value], uses: list[Use]) -> list[Va
         return [Value()] * num_results
     if name in LOOPS:
         return LOOPS[name](equation, values, uses)
+    if equation.params.get("name") == OWN_CONVOLUTION:
+        return [product(equation, values, CONVOLUTION, uses)]
     inner = inner_jaxpr(equation)
     if inner is not None:
         return follow(inner, values, uses)

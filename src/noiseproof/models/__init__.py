@@ -3,6 +3,7 @@
 from noiseproof.models.convnet import convnet
 from noiseproof.models.mlp import mlp
 from noiseproof.models.resnet import resnet
+from noiseproof.models.vit import vit
 
-MODELS = {"mlp": mlp, "convnet": convnet, "resnet": resnet}
+MODELS = {"mlp": mlp, "convnet": convnet, "resnet": resnet, "vit": vit}
 """Builders by name: `(*, image_shape, num_classes, ...) -> Model`."""

@@ -8,17 +8,17 @@ are.
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from noiseproof.layouts.tensors import check_image_shape
 from noiseproof.models.layers import (
     AfterLayer,
-    check_image_shape,
-    check_images,
     check_num_classes,
     check_sizes,
     classifier,
-    convolution,
+    convolve_patches,
     dense,
     init_layers,
 )
+from noiseproof.models.norms import Normalize
 from noiseproof.types import Model, Params
 
 STRIDE = 2
@@ -37,7 +37,7 @@ def convnet(
         image_shape: (height, width, channels) of one image.
         num_classes: Number of logits, at least 2.
         channels: Output channels of each convolution; each halves height and width, rounded up.
-        norm: `"layer"`, `"group"` or None, before every ReLU.
+        norm: `"layer"`, `"group"`, `"batch"` or None, before every ReLU.
 
     Returns:
         A model whose params are a list of layers from input to readout.
@@ -57,16 +57,19 @@ def convnet(
         return init_layers(shapes, norm, key)
 
     def forward(
-        params: Params, images: Float[Array, "batch height width channels"], after: AfterLayer
+        params: Params,
+        images: Float[Array, "batch height width channels"],
+        normalize: Normalize,
+        after: AfterLayer,
     ) -> Float[Array, "batch classes"]:
-        check_images(images, image_shape)
         *convolutions, readout = params
         features = images
         for index, layer in enumerate(convolutions):
-            features = after(jax.nn.relu(convolution(layer, features, STRIDE, norm)), index)
+            product = convolve_patches(features, layer["weight"], stride=STRIDE)
+            features = after(jax.nn.relu(normalize(layer, product)), index)
         return dense(readout, features.reshape(features.shape[0], -1))
 
-    return classifier(init, forward)._replace(image_shape=image_shape)
+    return classifier(init, forward, norm=norm, image_shape=image_shape)
 
 
 def weight_shapes(

@@ -1,16 +1,16 @@
 """Layers as dicts of arrays, and the functions that apply them.
 
-A layer is `{"weight", "bias"}`, with `"gain"` where it is normalized. A convolution lays patches
-side by side and multiplies them by the filters as one matrix (im2col; Chellapilla, Puri and
+A layer is `{"weight", "bias"}`, with more where it is normalized (see `norms`). A convolution lays
+patches side by side and multiplies them by the filters as one matrix (im2col; Chellapilla, Puri and
 Simard, 2006): XLA leaves its own fast convolution on a CPU as soon as it stands inside a loop, and
 on a GPU where many classifiers with weights of their own are trained at once (docs/speed.md).
-Initial weights: He, Zhang, Ren and Sun, 2015, arXiv 1502.01852. Group normalization: Wu and He,
-2018, arXiv 1803.08494; with one group it is layer normalization (Ba, Kiros and Hinton, 2016,
-arXiv 1607.06450). Dropout: Srivastava et al., 2014, JMLR 15, pages 1929-1958.
+Initial weights: He, Zhang, Ren and Sun, 2015, arXiv 1502.01852. Dropout: Srivastava et al., 2014,
+JMLR 15, pages 1929-1958.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any, TypeAlias
 
@@ -19,41 +19,36 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from noiseproof.messages import short
+from noiseproof.models.norms import (
+    NORMS,
+    NUM_GROUPS,
+    Layer,
+    Normalize,
+    normalize_alone,
+    normalize_by_batch,
+    statistics,
+    with_norm,
+)
 from noiseproof.types import Model, Params
-
-Layer = dict[str, Float[Array, "..."]]
 
 AfterLayer: TypeAlias = Callable[[Float[Array, "batch ..."], int], Float[Array, "batch ..."]]
 """`(features, layer) -> features`: what is done to the output of each hidden layer."""
 
-NUM_GROUPS = {"layer": 1, "group": 4}
-"""Groups of features that share a mean and a variance, by the name of the norm."""
-
-NORM_EPSILON = 1e-5
-"""Added to the variance; the value of Wu and He's published code."""
-
-
-def check_image_shape(image_shape: Sequence[int]) -> None:
-    """Raise ValueError unless `image_shape` is (height, width, channels), all positive."""
-    if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ValueError(
-            "image_shape must be (height, width, channels), all positive, got "
-            f"{short(image_shape)}."
-        )
+Forward: TypeAlias = Callable[[Params, Float[Array, "..."], Normalize, AfterLayer], Any]
+"""`(params, images, normalize, after) -> logits`: a forward pass, but for norms and dropout."""
 
 
 def check_sizes(what: str, sizes: Sequence[int], norm: str | None) -> None:
     """Raise ValueError unless all `sizes`, called `what`, are positive and `norm` divides them."""
     if any(size < 1 for size in sizes):
         raise ValueError(f"{what} must be positive, got {short(tuple(sizes))}.")
-    if norm is None:
-        return
-    if norm not in NUM_GROUPS:
-        raise ValueError(f"norm must be None or one of {', '.join(NUM_GROUPS)}, got {short(norm)}.")
-    if any(size % NUM_GROUPS[norm] for size in sizes):
+    if norm not in NORMS:
+        allowed = ", ".join(str(one) for one in NORMS[1:])
+        raise ValueError(f"norm must be None or one of {allowed}, got {short(norm)}.")
+    groups = NUM_GROUPS.get(norm or "", 1)
+    if any(size % groups for size in sizes):
         raise ValueError(
-            f"{what} must be multiples of {NUM_GROUPS[norm]} for norm {norm!r}, got "
-            f"{short(tuple(sizes))}."
+            f"{what} must be multiples of {groups} for norm {norm!r}, got {short(tuple(sizes))}."
         )
 
 
@@ -80,7 +75,7 @@ def init_layers(
 
     Args:
         weight_shapes: Shapes of the weights from input to readout, inputs before outputs.
-        norm: Whether all layers but the readout get a gain, of one.
+        norm: Of all layers but the readout.
         key: Random key.
     """
     sizes = [math.prod(shape) for shape in weight_shapes]
@@ -88,9 +83,7 @@ def init_layers(
     normal = jax.random.normal(key, (sum(sizes),))
     draws = jnp.split(normal, list(accumulate(sizes))[:-1])
     layers = [_init_layer(*one) for one in zip(draws, weight_shapes, strict=True)]
-    if norm is None:
-        return layers
-    return [layer | {"gain": jnp.ones_like(layer["bias"])} for layer in layers[:-1]] + layers[-1:]
+    return [*(with_norm(layer, norm) for layer in layers[:-1]), layers[-1]]
 
 
 def _init_layer(normal: Float[Array, " size"], weight_shape: tuple[int, ...]) -> Layer:
@@ -99,41 +92,47 @@ def _init_layer(normal: Float[Array, " size"], weight_shape: tuple[int, ...]) ->
 
 
 def dense(
-    layer: Layer, features: Float[Array, "batch fan_in"], norm: str | None = None
-) -> Float[Array, "batch fan_out"]:
-    """A fully connected layer: product, norm if any, bias."""
-    return norm_and_bias(layer, features @ layer["weight"], norm)
+    layer: Layer, features: Float[Array, "batch *space fan_in"]
+) -> Float[Array, "batch *space fan_out"]:
+    """A fully connected layer without a norm."""
+    return features @ layer["weight"] + layer["bias"]
 
 
-def convolution(
-    layer: Layer,
-    images: Float[Array, "batch height width fan_in"],
-    stride: int = 1,
-    norm: str | None = None,
-) -> Float[Array, "batch new_height new_width fan_out"]:
-    """A convolutional layer that keeps the size, divided by `stride` and rounded up."""
-    convolved = convolve_patches(images, layer["weight"], stride=stride)
-    return norm_and_bias(layer, convolved, norm)
-
-
+@partial(jax.jit, static_argnames="stride")
 def convolve_patches(
     images: Float[Array, "batch height width fan_in"],
     filters: Float[Array, "filter_height filter_width fan_in fan_out"],
     *,
     stride: int,
 ) -> Float[Array, "batch new_height new_width fan_out"]:
-    """The convolution as one product of a matrix of patches with the matrix of filters."""
-    height, width, _, fan_out = filters.shape
+    """The convolution as one product of a matrix of patches with the matrix of filters.
+
+    With a stride of one patches are of one row, a third of the memory, and every row of the filters
+    is an output of its own, of which those that lie below each other are added.
+    """
+    height, width, fan_in, fan_out = filters.shape
     padding = same_padding(images.shape, filters.shape, stride)
     padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
     last_row = padded.shape[1] - height + 1
     last_column = padded.shape[2] - width + 1
-    shifted = [
-        padded[:, row : row + last_row : stride, column : column + last_column : stride]
-        for row in range(height)
-        for column in range(width)
-    ]
-    return jnp.concatenate(shifted, axis=-1) @ filters.reshape(-1, fan_out)
+    rows = [slice(row, row + last_row, stride) for row in range(height)]
+    columns = [slice(column, column + last_column, stride) for column in range(width)]
+    if stride == 1:
+        patches = jnp.concatenate([padded[:, :, column] for column in columns], axis=-1)
+        by_row = filters.transpose(1, 2, 0, 3).reshape(width * fan_in, height * fan_out)
+        products = times(patches, by_row).reshape(*patches.shape[:3], height, fan_out)
+        parts = [products[:, row, :, at] for at, row in enumerate(rows)]
+        return sum(parts[1:], parts[0])
+    shifted = [padded[:, row, column] for row in rows for column in columns]
+    return times(jnp.concatenate(shifted, axis=-1), filters.reshape(-1, fan_out))
+
+
+def times(
+    features: Float[Array, "batch height width rows"], matrix: Float[Array, "rows columns"]
+) -> Float[Array, "batch height width columns"]:
+    """A product of two matrices, whose gradients XLA multiplies faster than those of more axes."""
+    flat = features.reshape(-1, features.shape[-1]) @ matrix
+    return flat.reshape(*features.shape[:-1], matrix.shape[-1])
 
 
 def same_padding(
@@ -142,25 +141,6 @@ def same_padding(
     """Zeros before and after rows and columns, for an output of ceil(size / stride)."""
     pads = jax.lax.padtype_to_pads(image_shape[1:3], filter_shape[:2], (stride, stride), "SAME")
     return [(int(before), int(after)) for before, after in pads]
-
-
-def norm_and_bias(
-    layer: Layer, features: Float[Array, "batch *space fan_out"], norm: str | None
-) -> Float[Array, "batch *space fan_out"]:
-    """Normalize and scale by the gain if there is a norm, then add the bias."""
-    if norm is not None:
-        features = layer["gain"] * standardize(features, NUM_GROUPS[norm])
-    return features + layer["bias"]
-
-
-def standardize(
-    features: Float[Array, "batch *space fan_out"], num_groups: int
-) -> Float[Array, "batch *space fan_out"]:
-    """Zero mean and unit variance over space and each group of features, per example."""
-    grouped = features.reshape(features.shape[0], -1, num_groups, features.shape[-1] // num_groups)
-    mean = grouped.mean(axis=(1, 3), keepdims=True)
-    variance = grouped.var(axis=(1, 3), keepdims=True)
-    return ((grouped - mean) * jax.lax.rsqrt(variance + NORM_EPSILON)).reshape(features.shape)
 
 
 def keep_all(features: Float[Array, "batch *space size"], _layer: int) -> Float[Array, "..."]:
@@ -180,20 +160,31 @@ def dropout(rate: float | Scalar, key: PRNGKeyArray) -> AfterLayer:
 
 def classifier(
     init: Callable[[PRNGKeyArray], Params],
-    forward: Callable[[Params, Float[Array, "batch height width channels"], AfterLayer], Any],
+    forward: Forward,
+    *,
+    norm: str | None,
+    image_shape: tuple[int, int, int],
 ) -> Model:
-    """A model of its initial weights and its forward pass, which is run with and without dropout.
+    """A model of its initial weights and its forward pass.
 
     Args:
-        init: `key -> params`.
-        forward: `(params, images, after) -> logits`, where `after` is applied to the output of
-            each hidden layer.
+        init: `key -> params`, of which all but the last are the normalized layers, in the order in
+            which the forward pass takes them, if the norm is over the batch.
+        forward: Calls `normalize` on the product of each hidden layer, and `after` on its output.
+        norm: The name of the norm.
+        image_shape: (height, width, channels) of one image.
     """
+    alone = partial(normalize_alone, norm)
+    in_training = normalize_by_batch if norm == "batch" else alone
 
-    def apply(
-        params: Params, images: Float[Array, "batch height width channels"]
+    def run(
+        normalize: Normalize,
+        after: AfterLayer,
+        params: Params,
+        images: Float[Array, "batch height width channels"],
     ) -> Float[Array, "batch classes"]:
-        return forward(params, images, keep_all)
+        check_images(images, image_shape)
+        return forward(params, images, normalize, after)
 
     def apply_dropout(
         params: Params,
@@ -201,6 +192,19 @@ def classifier(
         rate: float | Scalar,
         key: PRNGKeyArray,
     ) -> Float[Array, "batch classes"]:
-        return forward(params, images, dropout(rate, key))
+        return run(in_training, dropout(rate, key), params, images)
 
-    return Model(init, apply, apply_dropout)
+    def calibrate(params: Params, images: Float[Array, "batch height width channels"]) -> Params:
+        measured: list[Layer] = []
+
+        def normalize(layer: Layer, features: Float[Array, "batch ..."]) -> Array:
+            measured.append(layer | statistics(features))
+            return alone(measured[-1], features)
+
+        run(normalize, keep_all, params, images)
+        return [*measured, params[-1]]
+
+    plain = Model(init, partial(run, alone, keep_all), apply_dropout, image_shape=image_shape)
+    if norm != "batch":
+        return plain
+    return plain._replace(apply_train=partial(run, in_training, keep_all), calibrate=calibrate)

@@ -6,16 +6,16 @@ from itertools import pairwise
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from noiseproof.layouts.tensors import check_image_shape
 from noiseproof.models.layers import (
     AfterLayer,
-    check_image_shape,
-    check_images,
     check_num_classes,
     check_sizes,
     classifier,
     dense,
     init_layers,
 )
+from noiseproof.models.norms import Normalize
 from noiseproof.types import Model, Params
 
 
@@ -32,7 +32,7 @@ def mlp(
         image_shape: (height, width, channels) of one image.
         num_classes: Number of logits, at least 2.
         hidden_sizes: Units of each hidden layer; empty for a linear classifier.
-        norm: `"layer"`, `"group"` or None, before every ReLU.
+        norm: `"layer"`, `"group"`, `"batch"` or None, before every ReLU.
 
     Returns:
         A model whose params are a list of layers from input to readout.
@@ -49,13 +49,16 @@ def mlp(
         return init_layers(list(pairwise(sizes)), norm, key)
 
     def forward(
-        params: Params, images: Float[Array, "batch height width channels"], after: AfterLayer
+        params: Params,
+        images: Float[Array, "batch height width channels"],
+        normalize: Normalize,
+        after: AfterLayer,
     ) -> Float[Array, "batch classes"]:
-        check_images(images, image_shape)
         *hidden, readout = params
         features = images.reshape(images.shape[0], -1)
         for index, layer in enumerate(hidden):
-            features = after(jax.nn.relu(dense(layer, features, norm)), index)
+            product = features @ layer["weight"]
+            features = after(jax.nn.relu(normalize(layer, product)), index)
         return dense(readout, features)
 
-    return classifier(init, forward)._replace(image_shape=image_shape)
+    return classifier(init, forward, norm=norm, image_shape=image_shape)

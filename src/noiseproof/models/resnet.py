@@ -3,45 +3,34 @@
 The nets of He, Zhang, Ren and Sun, arXiv 1512.03385, section 4.2, and their ResNet-18 with a first
 layer for small images: a 3 × 3 convolution, stages of basic blocks that double the channels and
 halve the sides, the mean over positions, a readout. Where a block changes its shape the way around
-it is a 1 × 1 convolution. Batch norm: Ioffe and Szegedy, arXiv 1502.03167; its population
-statistics are measured on training images once the weights are final, instead of by averages kept
-in training (Wu and Johnson, arXiv 2105.07576, find that at least as good), so that a classifier
-stays a pure function of its params.
+it is a 1 × 1 convolution.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, PRNGKeyArray
 
+from noiseproof.layouts.tensors import check_image_shape
 from noiseproof.messages import short
 from noiseproof.models.layers import (
-    NORM_EPSILON,
-    NUM_GROUPS,
     AfterLayer,
-    Layer,
-    check_image_shape,
-    check_images,
     check_num_classes,
     check_sizes,
+    classifier,
     convolve_patches,
-    dropout,
+    dense,
     init_layers,
-    keep_all,
-    standardize,
 )
+from noiseproof.models.norms import Normalize
 from noiseproof.types import Model, Params
 
-NORMS = (None, "layer", "group", "batch")
 COMPUTE_TYPES = ("float32", "bfloat16")
 MOST_LAYERS = 1202
 """The deepest net of the paper."""
-
-Normalize: TypeAlias = Callable[[Layer, Float[Array, "batch ..."]], Float[Array, "batch ..."]]
 
 
 class Convolution(NamedTuple):
@@ -94,9 +83,7 @@ def resnet(
     check_num_classes(num_classes)
     if compute_type not in COMPUTE_TYPES:
         raise ValueError(f"compute_type must be float32 or bfloat16, got {short(compute_type)}.")
-    if norm not in NORMS:
-        raise ValueError(f"norm must be None or one of layer, group, batch, got {short(norm)}.")
-    check_sizes("width", (width,), None if norm == "batch" else norm)
+    check_sizes("width", (width,), norm)
     stem, blocks = architecture(image_shape[2], depth, width)
     shapes = [one.shape for one in convolutions(stem, blocks)]
     fan_in = blocks[-1].second.shape[-1]
@@ -105,8 +92,6 @@ def resnet(
 
     def init(key: PRNGKeyArray) -> Params:
         *layers, readout = init_layers([*shapes, (fan_in, num_classes)], norm, key)
-        if norm == "batch":
-            layers = [layer | no_statistics(layer) for layer in layers]
         # Half the variance of a layer before a ReLU: the readout's logits start small.
         return [*layers, readout | {"weight": readout["weight"] * math.sqrt(0.5)}]
 
@@ -114,9 +99,8 @@ def resnet(
         params: Params,
         images: Float[Array, "batch height width channels"],
         normalize: Normalize,
-        after: AfterLayer = keep_all,
+        after: AfterLayer,
     ) -> Float[Array, "batch classes"]:
-        check_images(images, image_shape)
         *layers, readout = params
         remaining = iter(layers)
 
@@ -130,42 +114,9 @@ def resnet(
             inside = layer(block.second, inside)
             around = features if block.around is None else layer(block.around, features)
             features = after(jax.nn.relu(around + branch * inside), index)
-        pooled = features.mean(axis=(1, 2), dtype=jnp.float32)
-        return pooled @ readout["weight"] + readout["bias"]
+        return dense(readout, features.mean(axis=(1, 2), dtype=jnp.float32))
 
-    def apply(
-        params: Params, images: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch classes"]:
-        return forward(params, images, partial(normalize_alone, norm))
-
-    in_training = normalize_by_batch if norm == "batch" else partial(normalize_alone, norm)
-
-    def apply_train(
-        params: Params, images: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch classes"]:
-        return forward(params, images, in_training)
-
-    def apply_dropout(
-        params: Params,
-        images: Float[Array, "batch height width channels"],
-        rate: float | Scalar,
-        key: PRNGKeyArray,
-    ) -> Float[Array, "batch classes"]:
-        return forward(params, images, in_training, dropout(rate, key))
-
-    def calibrate(params: Params, images: Float[Array, "batch height width channels"]) -> Params:
-        measured: list[Layer] = []
-
-        def normalize(layer: Layer, features: Float[Array, "batch ..."]) -> Array:
-            measured.append(layer | statistics(features))
-            return normalize_alone(norm, measured[-1], features)
-
-        forward(params, images, normalize)
-        return [*measured, params[-1]]
-
-    if norm != "batch":
-        return Model(init, apply, apply_dropout, image_shape=image_shape)
-    return Model(init, apply, apply_dropout, apply_train, calibrate, image_shape=image_shape)
+    return classifier(init, forward, norm=norm, image_shape=image_shape)
 
 
 def architecture(num_channels: int, depth: int, width: int) -> tuple[Convolution, list[Block]]:
@@ -220,39 +171,3 @@ def convolved(
     return jax.lax.conv_general_dilated(
         images, filters, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-
-
-def no_statistics(layer: Layer) -> Layer:
-    """The statistics of a norm before any were measured."""
-    return {"mean": jnp.zeros_like(layer["bias"]), "variance": jnp.ones_like(layer["bias"])}
-
-
-def statistics(features: Float[Array, "batch *space fan_out"]) -> Layer:
-    """Mean and variance of each feature over a batch and all positions, in float32."""
-    axes = tuple(range(features.ndim - 1))
-    wide = features.astype(jnp.float32)
-    mean = wide.mean(axis=axes)
-    # One pass over the features; as in Flax, negative by rounding at most.
-    variance = jnp.maximum((wide**2).mean(axis=axes) - mean**2, 0.0)
-    return {"mean": mean, "variance": variance}
-
-
-def normalize_by_batch(
-    layer: Layer, features: Float[Array, "batch *space fan_out"]
-) -> Float[Array, "batch *space fan_out"]:
-    """Batch norm in training."""
-    return normalize_alone("batch", layer | statistics(features), features)
-
-
-def normalize_alone(
-    norm: str | None, layer: Layer, features: Float[Array, "batch *space fan_out"]
-) -> Float[Array, "batch *space fan_out"]:
-    """Every image by itself: by its own statistics, by those in the layer, or not at all."""
-    if norm is None:
-        return features + layer["bias"].astype(features.dtype)
-    if norm == "batch":
-        factor = layer["gain"] * jax.lax.rsqrt(layer["variance"] + NORM_EPSILON)
-        shift = layer["bias"] - factor * layer["mean"]
-        return (features * factor + shift).astype(features.dtype)
-    normalized = standardize(features.astype(jnp.float32), NUM_GROUPS[norm])
-    return (layer["gain"] * normalized + layer["bias"]).astype(features.dtype)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from noiseproof.kinds import KINDS, MATRICES, NEAREST_KIND
+from noiseproof.kinds import KINDS, MATRICES, nearest_kind
 from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.features import check_params
 from noiseproof.optimizers.filters import neighborhood_mean
@@ -164,7 +164,7 @@ def between(knots: Float[Array, "... knots"], fraction: Float[Array, ""]) -> Flo
 def known_kind(role: TensorRole, shape: tuple[int, ...]) -> str:
     """The kind whose rates a tensor gets: the nearest to its own, but that of a matrix only for a
     tensor of two axes or more."""
-    nearest = NEAREST_KIND[role.kind]
+    nearest = nearest_kind(role.kind)
     if nearest in MATRICES and len(shape) < 2:
         return "bias"
     return nearest if nearest in KINDS else "norm"

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Scalar
 
-from noiseproof.kinds import NEAREST_KIND
+from noiseproof.kinds import nearest_kind
 from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.filters import neighborhood_mean
 from noiseproof.optimizers.matrices import on_filters
@@ -76,7 +76,7 @@ def add_decays(decays: Decays, layout: Layout) -> Optimizer:
 
 def pull(role: TensorRole, weight: Float[Array, "..."], decays: Decays) -> Float[Array, "..."]:
     """What the decays subtract from a tensor, per unit of learning rate; nothing from a norm."""
-    kind = NEAREST_KIND[role.kind]
+    kind = nearest_kind(role.kind)
     if kind in ("norm", "statistic"):
         return jnp.zeros_like(weight)
     if kind == "bias":

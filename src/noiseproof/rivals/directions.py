@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Scalar
 
-from noiseproof.kinds import MATRICES, NEAREST_KIND
+from noiseproof.kinds import MATRICES, nearest_kind
 from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.matrices import on_matrices
 from noiseproof.optimizers.orthogonal import ROOT_MEAN_SQUARE, orthogonalized
@@ -46,7 +46,7 @@ def muon_direction(layout: Layout) -> Optimizer:
         leaves, structure = jax.tree.flatten(ahead)
         chosen = [
             MUON_RATIO * on_matrices(orthogonalized, role, matrix)
-            if matrix.ndim > 1 and NEAREST_KIND[role.kind] in MATRICES
+            if matrix.ndim > 1 and nearest_kind(role.kind) in MATRICES
             else vector
             for role, matrix, vector in zip(
                 fit_layout(layout, updates), leaves, jax.tree.leaves(vectors), strict=True

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import ArrayLike, Scalar
 
-from noiseproof.kinds import NEAREST_KIND
+from noiseproof.kinds import nearest_kind
 from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.schedules import cosine
 from noiseproof.rivals.averaging import averaged
@@ -50,7 +50,7 @@ def decay_of(values: Values, layout: Layout) -> Optimizer:
     """Decoupled decay of weights and biases alike; norms are left alone, as is usual."""
 
     def decaying(params: Params) -> Any:
-        kinds = [NEAREST_KIND[role.kind] for role in fit_layout(layout, params)]
+        kinds = [nearest_kind(role.kind) for role in fit_layout(layout, params)]
         found = [kind not in ("norm", "statistic") for kind in kinds]
         return jax.tree.unflatten(jax.tree.structure(params), found)
 

@@ -5,6 +5,7 @@ says which rule the weights belong to. Loading is offline and runs no code from 
 """
 
 import warnings
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from noiseproof.checkpoint import load_theta
+from noiseproof.layouts.layout import is_role
+from noiseproof.layouts.tensors import check_weights
 from noiseproof.messages import short
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
@@ -20,6 +23,9 @@ from noiseproof.optimizers.precision import in_float32
 from noiseproof.published import find
 from noiseproof.types import Layout, LearnedOptimizer, Params, Theta
 from noiseproof.zoo.cards import Card
+
+FEWEST_STEPS = 10
+"""A shorter run has no parts in which rates could differ."""
 
 FAR = 10.0
 """A run or a classifier that many times larger or smaller than that of the card is warned of."""
@@ -93,18 +99,28 @@ def load(
         layout: The roles of the classifier's tensors, see `noiseproof.layout_of`.
 
     Raises:
-        ValueError: There is none, it is damaged, or `num_steps` is not positive.
+        ValueError: There is none, it is damaged, `num_steps` is no whole number of at least 10, or
+            the layout holds no role; on `init`, where the params hold no weight.
     """
     # Within optax.inject_hyperparams it is traced, and has no value to check.
     is_known = not isinstance(num_steps, jax.Array)
-    if is_known and num_steps < 1:
-        raise ValueError(f"num_steps must be positive, got {num_steps}.")
+    if is_known and not (isinstance(num_steps, Integral) and int(num_steps) >= FEWEST_STEPS):
+        raise ValueError(
+            f"num_steps must be a whole number, {FEWEST_STEPS} at least, got {short(num_steps)};"
+            " give the length of the whole training run."
+        )
+    if not any(map(is_role, jax.tree.leaves(layout, is_leaf=is_role))):
+        raise ValueError(
+            "layout must hold the roles of the classifier's tensors, got"
+            f" {short(layout)}; give noiseproof.layout_of(params, image_shape)."
+        )
     loaded = load_learned(name)
     if is_known:
         warn_if_far(name, "steps", int(num_steps), loaded.card.get("num_steps"))
     optimizer = in_float32(loaded.learned.optimizer(loaded.theta, num_steps, layout))
 
     def start(params: PyTree) -> Any:
+        check_weights(params)
         state = optimizer.init(params)
         num_weights = sum(leaf.size for leaf in jax.tree.leaves(params))
         warn_if_far(name, "weights", num_weights, num_weights_of(loaded.card))
