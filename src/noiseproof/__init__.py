@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         universal,
     )
     from noiseproof.rivals import RIVALS
+    from noiseproof.studies.rule import explain
     from noiseproof.tasks.image_classification import image_classification
     from noiseproof.tasks.mixtures import Component
     from noiseproof.tasks.outer_losses import (
@@ -68,6 +69,7 @@ PLACES = {
     ),
     "layout_of": "layouts.layout",
     "RIVALS": "rivals",
+    "explain": "studies.rule",
     "image_classification": "tasks.image_classification",
     "Component": "tasks.mixtures",
     **dict.fromkeys(
@@ -106,6 +108,7 @@ __all__ = [
     "compare",
     "corrupt",
     "es",
+    "explain",
     "families",
     "full_backprop",
     "gaussian",
