@@ -48,6 +48,7 @@ from noiseproof.results.schema import (
     TuningCost,
 )
 from noiseproof.results.statistics import PairedTest, paired_test
+from noiseproof.results.study import Study, StudyRecord, read_study, write_study
 from noiseproof.results.trials import (
     expected_best,
     nested_violations,
@@ -75,6 +76,8 @@ __all__ = [
     "Role",
     "Run",
     "Scores",
+    "Study",
+    "StudyRecord",
     "Summary",
     "Trials",
     "TuningCost",
@@ -93,6 +96,7 @@ __all__ = [
     "read_metrics",
     "read_record",
     "read_run",
+    "read_study",
     "read_summary",
     "robustness_metrics",
     "significant",
@@ -104,5 +108,6 @@ __all__ = [
     "truncate_metrics",
     "tuning_costs",
     "write_record",
+    "write_study",
     "write_summary",
 ]

@@ -47,7 +47,8 @@ W <- W - s [D + d W + b1 (W - S W) + b2 (S W - SSS W) + b3 (SSS W - M W) + c M W
 D  = (1 - a) Adam + a Orth for matrices, Adam for all other tensors
 Adam: mean gradient m over the root of its mean square (0.9, 0.999); Orth: m with all its singular
 values made equal, root mean square 0.5; S: 3x3 mean over a filter, M: its mean over the image;
-b and c pull on filters alone; all rates differ by kind of tensor and change over the run."""
+b and c pull on filters alone; all rates differ by kind of tensor and change over the run.
+A rate says nothing where no classifier of meta-training had such a tensor."""
 
 
 class Explanation(NamedTuple):
