@@ -216,6 +216,53 @@ def evaluate(
 
 
 @app.command()
+def study(
+    optimizers: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME_OR_FOLDER...",
+            help="A shipped name or the folder of a run; of several the first is studied, and the "
+            "others' rates are shown as its spread.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for records and page.")],
+    task: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Train on its task instead of its own.")
+    ] = None,
+    settings: Settings = NO_SETTINGS,
+    rivals: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Names, see `noiseproof list rivals`.")
+    ] = "adam,muon,decayed_muon",
+    tuned: Tuned = None,
+    trials: Annotated[int, typer.Option(help="Of a rival that is not tuned yet.", min=1)] = 16,
+    seeds: Annotated[int, typer.Option(help="Classifiers of each optimizer.", min=2)] = 5,
+    images: Annotated[int, typer.Option(help="Test images under each condition.", min=1)] = 500,
+    seed: Seed = 0,
+    resume: Resume = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show what a learned optimizer learned, and what its classifiers respond to."""
+    from noiseproof.commands import study
+
+    folder = study.study(
+        optimizers,
+        out,
+        Console(),
+        task=task,
+        settings=settings,
+        rivals=_names(rivals) or (),
+        tuned=tuned,
+        num_trials=trials,
+        num_seeds=seeds,
+        num_images=images,
+        seed=seed,
+        resume=resume,
+        data_dir=data_dir,
+    )
+    typer.echo(folder / "study.html")
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A folder with records.")],
     figure: Annotated[
@@ -229,6 +276,11 @@ def report(
     """Write report.html and summary.json anew from the records in a folder."""
     from noiseproof.report.page import metrics_text, write_figure, write_report
 
+    if (folder / "study.json").is_file() and not (folder / "run.json").is_file():
+        from noiseproof.report.study_page import write_study_page
+
+        typer.echo(write_study_page(folder))
+        return
     if metrics:
         typer.echo(metrics_text(folder, baseline))
     typer.echo(write_report(folder))

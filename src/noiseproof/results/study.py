@@ -27,7 +27,7 @@ ARRAYS: Mapping[str, tuple[str, ...]] = {
     "update_norm": ("optimizers", "seeds", "tensors", "stretches"),
     "answer": ("optimizers", "seeds", "moments", "factors", "tensors"),
     "coasting": ("optimizers", "seeds", "moments", "coasting", "tensors"),
-    "filters": ("optimizers", "units", "rows", "columns", "channels"),
+    "filters": ("optimizers", "units", "filter_rows", "filter_columns", "channels"),
     "bands": ("optimizers", "seeds", "filter_layers", "bands"),
     "fourier": ("optimizers", "seeds", "rows", "columns"),
     "gradient_spectrum": ("optimizers", "seeds", "radii"),

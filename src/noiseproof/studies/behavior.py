@@ -113,22 +113,23 @@ def answers(
         key: Draws the batch whose gradient is scaled.
     """
     grads = jax.grad(task.loss)(state.params, data, key)
-    sizes = norms(state.params) + 1e-30
+    sizes, lengths = norms(state.params) + 1e-30, norms(grads) + 1e-30
 
-    def step_for(factor: Float[Array, ""]) -> Float[Array, " tensors"]:
-        scaled = optax.tree.scale(factor, grads)
-        updates, _ = recipe.optimizer.update(scaled, state.optimizer_state, state.params)
-        along = jax.tree.map(lambda update, grad: -jnp.vdot(update, grad), updates, grads)
-        return jnp.stack(jax.tree.leaves(along)) / (norms(grads) + 1e-30) / sizes
+    def from_factor(factor: Float[Array, ""]) -> tuple[Array, Array]:
+        def one_step(carried: tuple[Params, Any], scale: Float[Array, ""]) -> tuple[Any, Any]:
+            params, optimizer_state = carried
+            scaled = optax.tree.scale(scale, grads)
+            updates, optimizer_state = recipe.optimizer.update(scaled, optimizer_state, params)
+            along = jax.tree.map(lambda update, grad: -jnp.vdot(update, grad), updates, grads)
+            params = optax.apply_updates(params, updates)
+            step = jnp.stack(jax.tree.leaves(along)) / lengths / sizes
+            return (params, optimizer_state), (step, norms(params) / sizes)
 
-    def coast(carried: tuple[Params, Any], _: None) -> tuple[Any, Any]:
-        params, optimizer_state = carried
-        nothing = optax.tree.zeros_like(grads)
-        updates, optimizer_state = recipe.optimizer.update(nothing, optimizer_state, params)
-        params = optax.apply_updates(params, updates)
-        return (params, optimizer_state), norms(params) / sizes
+        # The gradient of one step alone, then none: of a factor of zero, none at all.
+        factors = jnp.zeros(NUM_COASTING).at[0].set(factor)
+        _, (steps, left) = jax.lax.scan(one_step, (state.params, state.optimizer_state), factors)
+        return steps[0], left
 
-    start = state.params, state.optimizer_state
-    _, coasting = jax.lax.scan(coast, start, length=NUM_COASTING)
-    coasting = jnp.concatenate([jnp.ones((1, sizes.size)), coasting])
-    return Answers(jax.lax.map(step_for, jnp.array(FACTORS)), coasting)
+    steps, left = jax.vmap(from_factor)(jnp.array(FACTORS))
+    coasting = left[FACTORS.index(0.0)]
+    return Answers(steps, jnp.concatenate([jnp.ones((1, sizes.size)), coasting]))

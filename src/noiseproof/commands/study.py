@@ -1,0 +1,24 @@
+"""A study of a learned optimizer on a console."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from noiseproof.commands.progress import on_console
+from noiseproof.experiment import study as experiment
+from noiseproof.metatrain.sharding import use_all_cores
+
+
+def study(optimizers: Sequence[str], folder: Path, console: Console, **options: Any) -> Path:
+    """Studies the first of some learned optimizers; see `experiment.study.study`.
+
+    Raises:
+        ValueError: Whatever is wrong, in one line, before anything is written.
+    """
+    use_all_cores()
+    with on_console(console, lambda: False) as progress:
+        found = experiment.study(*optimizers, folder=folder, progress=progress, **options)
+        progress.say(str(found))
+    return found.folder
