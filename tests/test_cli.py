@@ -10,6 +10,7 @@ import pytest
 
 import noiseproof
 from noiseproof import cli
+from noiseproof.commands import endings
 from noiseproof.zoo import shipped_names
 
 PRESET = "gaussian-digits-mlp"
@@ -174,7 +175,7 @@ def test_notices_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.showwarning = cli._print_warning
+            warnings.showwarning = endings.print_warning
             warnings.warn("something is odd", stacklevel=1)
     finally:
         warnings.showwarning = before

@@ -10,13 +10,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 import noiseproof
-from noiseproof.extras import missing
+from noiseproof.commands.endings import ended, print_warning
 
 app = typer.Typer(
     help="Learned optimizers that train image classifiers to withstand corruptions.",
@@ -59,10 +59,10 @@ Tuned = Annotated[
     Path | None,
     typer.Option(metavar="RUN", help="Take over the rivals' settings of a finished run."),
 ]
+Task = Annotated[
+    str | None, typer.Option(metavar="PRESET", help="Train on its task instead of its own.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
-
-
-OUT_OF_MEMORY = "The memory does not suffice: it takes fewer pairs or seeds, or smaller runs."
 
 
 def print_version(wanted: bool | None) -> None:
@@ -221,45 +221,45 @@ def study(
         list[str],
         typer.Argument(
             metavar="NAME_OR_FOLDER...",
-            help="A shipped name or the folder of a run; of several the first is studied, and the "
-            "others' rates are shown as its spread.",
+            help="A shipped name or the folder of a run; of others after it the rates are shown.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for records and page.")],
-    task: Annotated[
-        str | None, typer.Option(metavar="PRESET", help="Train on its task instead of its own.")
-    ] = None,
+    task: Task = None,
     settings: Settings = NO_SETTINGS,
-    rivals: Annotated[
-        str, typer.Option(metavar="A,B,...", help="Names, see `noiseproof list rivals`.")
-    ] = "adam,muon,decayed_muon",
-    tuned: Tuned = None,
-    trials: Annotated[int, typer.Option(help="Of a rival that is not tuned yet.", min=1)] = 16,
-    seeds: Annotated[int, typer.Option(help="Classifiers of each optimizer.", min=2)] = 5,
-    images: Annotated[int, typer.Option(help="Test images under each condition.", min=1)] = 500,
     seed: Seed = 0,
+    tuned: Tuned = None,
     resume: Resume = False,
     data_dir: DataDir = None,
 ) -> None:
     """Show what a learned optimizer learned, and what its classifiers respond to."""
     from noiseproof.commands import study
 
-    folder = study.study(
-        optimizers,
-        out,
-        Console(),
-        task=task,
-        settings=settings,
-        rivals=_names(rivals) or (),
-        tuned=tuned,
-        num_trials=trials,
-        num_seeds=seeds,
-        num_images=images,
-        seed=seed,
-        resume=resume,
-        data_dir=data_dir,
-    )
-    typer.echo(folder / "study.html")
+    where = {"folder": out, "task": task, "settings": settings, "data_dir": data_dir}
+    study.study(optimizers, Console(), **where, seed=seed, tuned=tuned, resume=resume)
+
+
+@app.command()
+def distill(
+    optimizer: Annotated[str, typer.Argument(help="A shipped name, or the folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Folder for distilled.json.")],
+    constants: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Judge what was distilled in this folder instead."),
+    ] = None,
+    task: Task = None,
+    settings: Settings = NO_SETTINGS,
+    seed: Seed = 0,
+    tuned: Tuned = None,
+    resume: Resume = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Fit six constants to a learned optimizer, and say how much of its gain they keep."""
+    from noiseproof.commands import distill
+
+    where = {"folder": out, "task": task, "settings": settings, "data_dir": data_dir}
+    options = {"constants": constants, "seed": seed, "tuned": tuned, "resume": resume}
+    distill.distill(optimizer, Console(), **where, **options)
 
 
 @app.command()
@@ -379,42 +379,10 @@ def _data_setting(data: Path | None) -> list[str]:
 
 def main() -> None:
     """Runs a command and turns what went wrong into one line and an exit code."""
-    warnings.showwarning = _print_warning
+    warnings.showwarning = print_warning
     sys.exit(exit_code(sys.argv[1:]))
 
 
 def exit_code(arguments: Sequence[str]) -> int:
     """Runs a command; 0, 2 where the user was wrong, 1 where the machine was, 130 after Ctrl-C."""
-    try:
-        return app(arguments, standalone_mode=False) or 0
-    except ValueError as error:
-        return _complain(error, 2)
-    except OSError as error:
-        return _complain(error, 1)
-    except ModuleNotFoundError as error:
-        return _complain(missing(error, "This command"), 1)
-    except KeyboardInterrupt:
-        return 130
-    except MemoryError:
-        return _complain(OUT_OF_MEMORY, 1)
-    except Exception as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            return _complain(OUT_OF_MEMORY, 1)
-        # What typer raises for a wrong option or argument; its class differs between versions.
-        message = getattr(error, "format_message", None)
-        if message is not None:
-            return _complain(message(), 2)
-        if type(error).__name__ == "Abort":
-            return 130
-        raise
-
-
-def _complain(error: object, code: int) -> int:
-    line = " ".join(str(error).split())
-    typer.echo(f"noiseproof: {line}", err=True)
-    return code
-
-
-def _print_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    if issubclass(category, UserWarning):
-        typer.echo(f"noiseproof: notice: {message}", err=True)
+    return ended(lambda: app(arguments, standalone_mode=False) or 0)

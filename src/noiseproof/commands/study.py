@@ -1,9 +1,9 @@
 """A study of a learned optimizer on a console."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 
 from noiseproof.commands.progress import on_console
@@ -11,7 +11,7 @@ from noiseproof.experiment import study as experiment
 from noiseproof.metatrain.sharding import use_all_cores
 
 
-def study(optimizers: Sequence[str], folder: Path, console: Console, **options: Any) -> Path:
+def study(optimizers: Sequence[str], console: Console, **options: Any) -> None:
     """Studies the first of some learned optimizers; see `experiment.study.study`.
 
     Raises:
@@ -19,6 +19,5 @@ def study(optimizers: Sequence[str], folder: Path, console: Console, **options: 
     """
     use_all_cores()
     with on_console(console, lambda: False) as progress:
-        found = experiment.study(*optimizers, folder=folder, progress=progress, **options)
-        progress.say(str(found))
-    return found.folder
+        found = experiment.study(*optimizers, progress=progress, **options)
+    typer.echo(f"{found}\n{found.page}")

@@ -1,6 +1,6 @@
 """A study of a learned optimizer: from its name to records and a page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 from noiseproof.data import image_shape
 from noiseproof.evaluate.protocol import Contestant
 from noiseproof.evaluate.suites import TestSet
-from noiseproof.experiment.build import Experiment, Search, build_experiment, check_names
+from noiseproof.experiment.build import Experiment, build_experiment
 from noiseproof.experiment.comparison import condition, finite, provenance
 from noiseproof.experiment.contestants import tuned_contestants
 from noiseproof.experiment.folder import claim
@@ -36,10 +36,18 @@ from noiseproof.report.study_page import write_study_page
 from noiseproof.results import OptimizerEntry, Study, StudyRecord, write_study
 from noiseproof.rivals import RIVALS
 from noiseproof.studies.ablation import ablated, used_rows
-from noiseproof.studies.rule import ROWS, explain
+from noiseproof.studies.rule import ROWS, Explanation, explain
 from noiseproof.zoo import Loaded, load_learned
 
-RIVALS_SHOWN = ("adam", "muon", "decayed_muon")
+SMALL = (
+    "evaluation.num_seeds=5",
+    "evaluation.num_images=500",
+    'tuning.rivals=["adam", "muon", "decayed_muon"]',
+    "tuning.num_trials=16",
+    "tuning.num_finalists=4",
+)
+"""Settings of a study, over which a user lays their own."""
+
 LENGTHS = (0.25, 0.5)
 """Shares of a run that classifiers are trained for, too."""
 
@@ -49,18 +57,14 @@ class Studied(NamedTuple):
 
     Attributes:
         record: All numbers, see `docs/records.md`.
-        folder: Where records and page are.
+        page: The page that was made of them.
     """
 
     record: StudyRecord
-    folder: Path
+    page: Path
 
     def __str__(self) -> str:
         return "\n".join(self.record.about.equation)
-
-    def report(self) -> Path:
-        """Writes the page `study.html` to the folder."""
-        return write_study_page(self.folder)
 
 
 class Shown(NamedTuple):
@@ -77,11 +81,7 @@ def study(
     task: str | None = None,
     settings: Sequence[str] = (),
     data_dir: str | Path | None = None,
-    rivals: Sequence[str] = RIVALS_SHOWN,
     tuned: str | Path | None = None,
-    num_trials: int = 16,
-    num_seeds: int = 5,
-    num_images: int = 500,
     seed: int = 0,
     resume: bool = False,
     progress: Progress = SILENT,
@@ -94,14 +94,10 @@ def study(
             shown as a spread.
         folder: Where records and page go; must be new or empty, unless resumed.
         task: A preset to train on; None for what it was meta-trained on.
-        settings: `section.key=value` over the settings of the task.
+        settings: `section.key=value` over the settings of the task and over `SMALL`: so few seeds,
+            images and trials of Adam, Muon and `decayed_muon` suffice for minutes.
         data_dir: Folder of the data sets.
-        rivals: Keys of `RIVALS`.
-        tuned: Folder of a run of the same problem, whose rivals' settings are taken over. Where
-            there is none, rivals are tuned, shortly.
-        num_trials: Points of such a search.
-        num_seeds: Classifiers of each optimizer, at least 2.
-        num_images: Images under each condition.
+        tuned: Folder of a run of the same problem, whose rivals' settings are taken over.
         seed: Of searches and runs.
         resume: Whether to go on after the searches in the folder that were finished.
         progress: What is told how far it is.
@@ -112,23 +108,19 @@ def study(
     loaded, place = load_learned(optimizer), Path(folder)
     is_explained = set(ROWS) <= set(loaded.theta)
     explained = explain(optimizer, *more) if is_explained or more else None
-    sizes = [f"evaluation.num_seeds={num_seeds}", f"evaluation.num_images={num_images}"]
-    experiment = experiment_of(loaded, str(optimizer), task, [*sizes, *settings], data_dir)
-    check_names("rivals", rivals, RIVALS)
-    searches = [Search(name, name, num_trials) for name in rivals]
-    source = Path(tuned) if tuned else None
-    found = found_by(source, experiment.record, searches) if source else None
+    experiment = experiment_of(loaded, str(optimizer), task, [*SMALL, *settings], data_dir)
+    found = found_by(Path(tuned), experiment.record, experiment.searches) if tuned else None
     name = explained.names[0] if explained else Path(optimizer).name
     claim(place, {"study": name, "seed": seed, **experiment.record}, resume=resume)
     take_over(found, place)
 
     progress.say("corrupting images")
     sets = experiment.conditions.test_sets(experiment.split)
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), num_seeds)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), experiment.num_seeds)
     parts = parts_of(experiment.problem, sets, keys)
     everyone = [
         *learned_ones(experiment, loaded, Path(optimizer), name, seed),
-        *tuned_ones(experiment, searches, place, progress, seed),
+        *tuned_ones(experiment, place, progress, seed),
     ]
     rows = []
     for shown in everyone:
@@ -140,12 +132,10 @@ def study(
     axes["optimizers"] = [shown.entry.name for shown in everyone]
     axes["conditions"] = [label_of(one) for one in sets]
     if explained is not None:
-        axes["thetas"] = list(explained.names)
-        axes["fractions"] = explained.fractions.tolist()
-        axes["rates"] = [f"{group}: {row}" for group, (_, rows) in ROWS.items() for row in rows]
-        arrays["rates"] = np.concatenate([explained.curves[group] for group in ROWS], axis=1)
         params = jax.eval_shape(experiment.problem.model.init, jax.random.key(0))
         used = used_rows(experiment.problem.objective.layout, params)
+        axes |= {"thetas": list(explained.names), "fractions": explained.fractions.tolist()}
+        axes["rates"], arrays["rates"] = used_rates(explained, used)
         variants = ablated(loaded.theta, used)
         progress.say(f"training classifiers of {len(variants)} variants of theta")
         axes["variants"], axes["families"] = list(variants), list(families_of(sets))
@@ -164,13 +154,12 @@ def study(
             conditions=[condition(one) for one in sets],
             axes=axes,
             equation=list(explained.lines()) if explained else [],
-            provenance=provenance(experiment.record, {"inner": list(range(num_seeds))}),
+            provenance=provenance(experiment.record, {"inner": list(range(len(keys)))}),
         ),
         arrays,
     )
     write_study(place, record)
-    write_study_page(place)
-    return Studied(record, place)
+    return Studied(record, write_study_page(place))
 
 
 def experiment_of(
@@ -188,6 +177,7 @@ def experiment_of(
     """
     base = settings_of(loaded, name) if task is None else load_preset(task)
     values = {**as_dict(base), "controls": [], "tasks": []}
+    values["tuning"] |= {"matched_rivals": [], "augmentations": []}
     rule = {"kind": loaded.card["rule"], **loaded.card["options"]}
     wanted = with_settings({**values, "rule": rule}, settings, "settings")
     experiment = build_experiment(wanted, None if data_dir is None else Path(data_dir))
@@ -213,7 +203,7 @@ def learned_ones(
 
     found = [
         shown(name, "learned", words, loaded.theta),
-        shown("before meta-training", "initial", "none", loaded.learned.init(jax.random.key(seed))),
+        shown("initial theta", "initial", "none", loaded.learned.init(jax.random.key(seed))),
     ]
     control = place / "control-clean"
     if control.is_dir():
@@ -223,17 +213,10 @@ def learned_ones(
     return found
 
 
-def tuned_ones(
-    experiment: Experiment,
-    searches: Sequence[Search],
-    folder: Path,
-    progress: Progress,
-    seed: int,
-) -> list[Shown]:
-    """The rivals, as the searches in the folder found them, or as a short search does."""
-    objective = experiment.problem.objective
-    short = experiment._replace(budget=experiment.budget._replace(num_finalists=4))
-    found = tuned_contestants(short, searches, "hand", objective.task, folder, progress, seed)
+def tuned_ones(experiment: Experiment, folder: Path, progress: Progress, seed: int) -> list[Shown]:
+    """The rivals, as searches in the folder found them or as new ones do."""
+    objective, searches = experiment.problem.objective, experiment.searches
+    found = tuned_contestants(experiment, searches, "hand", objective.task, folder, progress, seed)
 
     def shown(one: Contestant) -> Shown:
         entry = OptimizerEntry(
@@ -248,6 +231,20 @@ def tuned_ones(
         return Shown(entry, lambda steps: rival.recipe(one.values, steps, objective.layout))
 
     return [shown(one) for one in found]
+
+
+def used_rates(
+    explained: Explanation, used: Mapping[str, Sequence[int]]
+) -> tuple[list[str | float], np.ndarray]:
+    """The rates that a classifier's tensors take: their labels, and their curves."""
+    found: list[str | float] = []
+    curves = []
+    for group, rows in used.items():
+        each = 3 if group == "bands" else 1
+        for at in (each * row + band for row in rows for band in range(each)):
+            found.append(f"{group}: {ROWS[group][1][at]}")
+            curves.append(explained.curves[group][:, at])
+    return found, np.stack(curves, axis=1)
 
 
 def arrays_of(parts: Parts, shown: Shown) -> dict[str, np.ndarray]:

@@ -112,7 +112,8 @@ def norms_figure(record: StudyRecord, *, relative: bool) -> str:
 
     def drawing(axes: Axes, place: int) -> None:
         lines_of_all(record, axes, np.array(steps, float), values[:, :, places[place]])
-        log_scale(axes)
+        if relative:
+            log_scale(axes)
         axes.set_xlabel("inner step", fontsize=8.5)
         axes.xaxis.set_major_locator(MaxNLocator(3))
 
@@ -235,6 +236,7 @@ def spectrum_figure(record: StudyRecord) -> str:
     def drawing(axes: Axes) -> None:
         radii = np.array(record.about.axes["radii"], float)
         lines_of_all(record, axes, radii, 100 * record.arrays["gradient_spectrum"], marked=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("cycles along the image")
         axes.set_ylabel("% of the gradient's power")
         legend(axes)
@@ -308,7 +310,7 @@ def corruptions_figure(record: StudyRecord) -> str:
     def drawing(axes: Axes) -> None:
         dots(record, axes, values, list(rows), skip=1)
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_xlabel(f"accuracy of {record.about.name} minus the other's, points")
+        axes.set_xlabel("its accuracy minus the other's, in points")
         legend(axes)
 
     left = 0.25 + LETTER * max(map(len, rows))

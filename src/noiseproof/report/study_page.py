@@ -59,7 +59,10 @@ def rule_panels(record: StudyRecord) -> Iterator[Panel]:
         return
     num_thetas = len(record.about.axes["thetas"])
     span = f" Bands span the {num_thetas} thetas." if num_thetas > 1 else ""
+    groups = {str(name).partition(":")[0] for name in record.about.axes["rates"]}
     for group, words in figures.GROUPS.items():
+        if group not in groups:
+            continue
         caption = f"Dots are the knots that were learned.{span}"
         yield panel(f"The {words}", caption, figures.rates_figure, record, group)
 

@@ -26,7 +26,7 @@ from noiseproof.results.files import (
     write_record,
     write_summary,
 )
-from noiseproof.results.intervals import Interval, mean_interval, standard_error
+from noiseproof.results.intervals import Interval, mean_interval, ratio_interval, standard_error
 from noiseproof.results.metrics import RobustnessMetrics, robustness_metrics
 from noiseproof.results.provenance import collect_provenance, portable_command
 from noiseproof.results.schema import (
@@ -93,6 +93,7 @@ __all__ = [
     "paired_test",
     "places",
     "portable_command",
+    "ratio_interval",
     "read_metrics",
     "read_record",
     "read_run",
