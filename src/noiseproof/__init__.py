@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from noiseproof.experiment.python import compare, meta_train, objective
     from noiseproof.experiment.reading import load_preset
     from noiseproof.experiment.running import run_experiment
+    from noiseproof.experiment.study import study
     from noiseproof.layouts.layout import layout_of
     from noiseproof.metatrain.builders import (
         es,
@@ -58,6 +59,7 @@ PLACES = {
     "build_experiment": "experiment.build",
     "load_preset": "experiment.reading",
     "run_experiment": "experiment.running",
+    "study": "experiment.study",
     **dict.fromkeys(["es", "truncated_es", "pes", "nres"], "metatrain.builders"),
     **dict.fromkeys(
         ["full_backprop", "truncated_backprop", "inverse_variance_mixture"], "metatrain.builders"
@@ -128,6 +130,7 @@ __all__ = [
     "run_experiment",
     "spectral_noise",
     "structured",
+    "study",
     "truncated_backprop",
     "truncated_es",
     "universal",

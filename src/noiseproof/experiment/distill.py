@@ -141,12 +141,16 @@ def distill(
         ),
     }
     write_whole(place / DISTILLED_FILE, seal(record))
-    shares = [
-        f"{name}: {one.mean:.0%} of the gain over Adam ({one.low:.0%} to {one.high:.0%}, "
-        f"95% interval, n = {one.n} seeds)"
-        for name, one in kept.items()
-    ]
-    return Distilled(values, kept, [*program.splitlines(), *shares])
+    return Distilled(values, kept, [*program.splitlines(), *map(share_words, kept.items())])
+
+
+def share_words(named: tuple[str, Interval]) -> str:
+    """A share that is kept, in words."""
+    name, one = named
+    bounds = f"{one.low:.0%} to {one.high:.0%}, 95% interval, "
+    if not np.isfinite(one.low):
+        bounds = "without bounds, since the gain itself may be none, "
+    return f"{name}: {one.mean:.0%} of theta's gain over Adam ({bounds}n = {one.n} seeds)"
 
 
 def finite(number: float) -> float | None:

@@ -114,6 +114,9 @@ def line(axes: Axes, x: ArrayLike, y: ArrayLike, look: Style, name: str, *, mark
 LETTER, LINE = 0.075, 0.18
 """Inches that a letter of a label and a line of the legend take."""
 
+TITLE_LETTER = 0.065
+"""Inches of a letter of the title of small axes."""
+
 MOST_LETTERS = 40
 """A longer name is cut in figures; in tables it is whole."""
 
@@ -232,7 +235,9 @@ def draw_grid(
         everyone = [figure.add_subplot() for _ in titles]
         for place, (axes, title) in enumerate(zip(everyone, titles, strict=True)):
             drawing(axes, place)
-            axes.set_title(cut(title), fontsize=8.5, loc="left", pad=3)
+            most = max(int(width / TITLE_LETTER), 4)
+            title = title if len(title) <= most else title[: most - 1] + "…"
+            axes.set_title(title, fontsize=8.5, loc="left", pad=3)
             axes.tick_params(labelsize=8)
         handles, names = everyone[0].get_legend_handles_labels()
         num_lines = math.ceil(len(names) / _columns(list(map(str, names))))

@@ -263,12 +263,11 @@ def ranks_figure(record: StudyRecord) -> str:
     """The effective rank of what layers are given."""
     layers = [str(name) for name in record.about.axes["layers"]]
 
-    def drawing(axes: Axes) -> None:
+    def drawing(axes: Axes, _place: int) -> None:
         dots(record, axes, np.moveaxis(record.arrays["ranks"], 2, 0), layers)
         axes.set_xlabel("effective rank")
-        legend(axes)
 
-    return draw("ranks", drawing, height=0.3 + 0.6 * len(layers), left=1.2)
+    return draw_grid("ranks", [""], drawing, Grid(1, 0.3 + 0.6 * len(layers), 1.0))
 
 
 def dots(
@@ -307,14 +306,13 @@ def corruptions_figure(record: StudyRecord) -> str:
         [(accuracy[:1, own] - accuracy[1:, own]).mean(axis=1) for own in rows.values()]
     )
 
-    def drawing(axes: Axes) -> None:
+    def drawing(axes: Axes, _place: int) -> None:
         dots(record, axes, values, list(rows), skip=1)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_xlabel("its accuracy minus the other's, in points")
-        legend(axes)
 
     left = 0.25 + LETTER * max(map(len, rows))
-    return draw("corruptions", drawing, height=0.24 * len(rows) + 0.2, left=left)
+    return draw_grid("corruptions", [""], drawing, Grid(1, 0.24 * len(rows) + 0.2, left))
 
 
 def severities_figure(record: StudyRecord) -> str:
