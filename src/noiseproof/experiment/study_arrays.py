@@ -1,7 +1,6 @@
 """The numbers of a study: classifiers are trained, watched, tested and probed, all alike."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -58,7 +57,7 @@ def parts_of(problem: Problem, sets: Sequence[TestSet], keys: Key[Array, " seeds
     model, norm = problem.model, wave_norm(problem)
     roles = fit_layout(problem.objective.layout, jax.eval_shape(model.init, jax.random.key(0)))
 
-    def one(batch: Batch, key: PRNGKeyArray, params: Params) -> dict[str, Array]:
+    def one(params: Params, batch: Batch, key: PRNGKeyArray) -> dict[str, Array]:
         found = {
             "fourier": responses.fourier_map(model, params, batch, norm, key),
             "gradient_spectrum": responses.gradient_spectrum(model, params, batch),
@@ -72,7 +71,7 @@ def parts_of(problem: Problem, sets: Sequence[TestSet], keys: Key[Array, " seeds
 
     @jax.jit
     def respond(params: Params, batch: Batch, key: PRNGKeyArray) -> dict[str, Array]:
-        return jax.lax.map(partial(one, batch, key), params)
+        return jax.lax.map(lambda own: one(own, batch, key), params)
 
     return Parts(problem, sets, keys, roles, respond)
 
