@@ -11,6 +11,7 @@ import noiseproof as npf
 from noiseproof.optimizers.universal import THEORY, from_structured
 from noiseproof.studies.rule import POINTS_BETWEEN, explain
 from noiseproof.types import TensorRole
+from noiseproof.zoo import load_learned
 
 KEY = jax.random.key(0)
 
@@ -56,6 +57,8 @@ def test_numbers_at_knots_and_their_spread_are_printed() -> None:
 
 def test_a_shipped_rule_is_explained_by_its_name() -> None:
     text = str(npf.explain("spectral-fashion-mlp"))
+    loaded = load_learned("spectral-fashion-mlp")
+    assert str(npf.explain(loaded)).splitlines()[1:] == text.splitlines()[1:]
     assert text.startswith("spectral-fashion-mlp, of the rule structured\nW <- W - s [")
     assert max(map(len, text.splitlines())) <= 100
 

@@ -102,12 +102,13 @@ def _spread(numbers: Float[np.ndarray, " thetas"]) -> str:
     return f"{own} ({numbers.min():.3g} to {numbers.max():.3g})" if numbers.size > 1 else own
 
 
-def explain(*thetas: str | Path | Mapping[str, Any]) -> Explanation:
+def explain(*thetas: Any) -> Explanation:
     """Says what a learned rule is, by its rates over the run.
 
     Args:
-        thetas: Names or places as `noiseproof.load` takes them, or weights of `structured` or
-            `universal`; of several the first is explained, and the others are its spread.
+        thetas: Names or places as `noiseproof.load` takes them, what `meta_train` returned, or
+            weights of `structured` or `universal`; of several the first is explained, and the
+            others are its spread.
 
     Raises:
         ValueError: There is none, one is of another rule, or they differ in rule or knots.
@@ -139,6 +140,7 @@ def explain(*thetas: str | Path | Mapping[str, Any]) -> Explanation:
 
 def _weights(theta: Any, place: int) -> tuple[str, Theta]:
     """The name of a theta, and its weights."""
+    theta = getattr(theta, "theta", theta)  # of what `meta_train` and `load_learned` return
     if isinstance(theta, Mapping):
         return f"theta {place}", dict(theta)
     path = Path(theta)
