@@ -35,7 +35,7 @@ from noiseproof.experiment.problem import Problem, build_task
 from noiseproof.experiment.reading import load_preset
 from noiseproof.experiment.settings import Settings
 from noiseproof.files import write_whole
-from noiseproof.metatrain import Plan, flattened, recipe_of
+from noiseproof.metatrain import Plan, flattened, recipe_of, target_of
 from noiseproof.metatrain.outer_loop import meta_train
 from noiseproof.results import mean_interval
 from noiseproof.studies.rule import explain
@@ -87,7 +87,7 @@ def cell(
     folder = out / f"{family}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     data = problem.data, problem.select_data
-    state = meta_train(objective, built, plan, *data, key, folder=folder, resume=True)
+    state = meta_train(target_of(objective), built, plan, *data, key, folder=folder, resume=True)
     trained = time.perf_counter()
     theta = unflatten(state.best_theta)
     judged = judge(
