@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import msgspec
 import numpy as np
 
 from noiseproof.corruptions.families import FAMILIES, for_channels
@@ -79,10 +78,8 @@ def cell(
     task = build_task(settings.inner, settings.pool, problem.model, loss)
     own = problem.objective._replace(task=task)
     objective, unflatten = flattened(own)
-    built, plan = (
-        build_estimator(settings, objective),
-        Plan(**msgspec.structs.asdict(settings.meta)),
-    )
+    built = build_estimator(settings, objective)
+    plan = Plan(**{name: getattr(settings.meta, name) for name in Plan._fields})
     key = jax.random.fold_in(jax.random.key(seed), 0)
     folder = out / f"{family}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
