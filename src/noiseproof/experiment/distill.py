@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from noiseproof.evaluate.protocol import judge
+from noiseproof.evaluate.suites import TestSet
 from noiseproof.evaluate.tuning import Budget, Start, TunedOn, drawn, scorer, tune
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import provenance
@@ -116,7 +117,11 @@ def distill(
     }
     progress.say("judging on select and on held-out conditions")
     losses = {name: select_losses(problem, one, num_seeds, seed) for name, one in recipes.items()}
-    reached = {name: held_out(experiment, one, num_seeds, seed) for name, one in recipes.items()}
+    sets = experiment.conditions.test_sets(experiment.split)
+    sets = [one for one in sets if one.role == "held_out"] or sets
+    reached = {
+        name: held_out(experiment, sets, one, num_seeds, seed) for name, one in recipes.items()
+    }
     split = experiment.record["evaluation"]["split"]
     kept = {}
     for name in ("fitted", "distilled"):
@@ -181,12 +186,10 @@ def select_losses(
 
 
 def held_out(
-    experiment: Experiment, recipe: Recipe, num_seeds: int, seed: int
+    experiment: Experiment, sets: Sequence[TestSet], recipe: Recipe, num_seeds: int, seed: int
 ) -> Float[np.ndarray, " seeds"]:
-    """Mean accuracy over held-out conditions, of a classifier for every seed."""
+    """Mean accuracy over these sets, of a classifier for every seed."""
     problem = experiment.problem
-    sets = experiment.conditions.test_sets(experiment.split)
-    chosen = [one for one in sets if one.role == "held_out"] or sets
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), num_seeds)
     placement = spread(problem.objective.placement, num_seeds)
     task, num_steps = problem.objective.task, problem.objective.num_steps
@@ -195,7 +198,7 @@ def held_out(
         problem.model,
         recipe,
         problem.data,
-        chosen,
+        sets,
         keys,
         num_steps=num_steps,
         num_classes=problem.dataset.num_classes,
