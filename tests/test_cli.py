@@ -13,8 +13,8 @@ import typer
 
 import noiseproof
 from noiseproof import cli
-from noiseproof.commands.failures import print_warning
 from noiseproof.experiment.settings import Settings, as_dict
+from noiseproof.terminal.failures import print_warning
 from noiseproof.zoo import shipped_names
 
 PRESET = "gaussian-digits-mlp"

@@ -33,10 +33,10 @@ TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 ARCHITECTURE, USAGE = ROOT / "docs" / "architecture.md", ROOT / "docs" / "usage.md"
 PACKAGE = ROOT / "src" / "noiseproof"
 
-SHORTENED = {"run", "plan", "demo", "train", "evaluate"}
+SHORTENED = {"run", "plan", "demo", "train", "evaluate", "study", "distill"}
 """Commands that take `--set`."""
 
-LONG = {"run", "demo", "evaluate"}
+LONG = {"run", "demo", "evaluate", "study", "distill"}
 """Commands that tune rivals and train with all."""
 
 SHORTER = {

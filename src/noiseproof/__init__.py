@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from noiseproof.experiment.python import compare, meta_train, objective
     from noiseproof.experiment.reading import load_preset
     from noiseproof.experiment.running import run_experiment
+    from noiseproof.experiment.study import study
     from noiseproof.layouts.layout import layout_of
     from noiseproof.metatrain.builders import (
         es,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         universal,
     )
     from noiseproof.rivals import RIVALS
+    from noiseproof.studies.rule import explain
     from noiseproof.tasks.image_classification import image_classification
     from noiseproof.tasks.mixtures import Component
     from noiseproof.tasks.outer_losses import (
@@ -57,6 +59,7 @@ PLACES = {
     "build_experiment": "experiment.build",
     "load_preset": "experiment.reading",
     "run_experiment": "experiment.running",
+    "study": "experiment.study",
     **dict.fromkeys(["es", "truncated_es", "pes", "nres"], "metatrain.builders"),
     **dict.fromkeys(
         ["full_backprop", "truncated_backprop", "inverse_variance_mixture"], "metatrain.builders"
@@ -68,6 +71,7 @@ PLACES = {
     ),
     "layout_of": "layouts.layout",
     "RIVALS": "rivals",
+    "explain": "studies.rule",
     "image_classification": "tasks.image_classification",
     "Component": "tasks.mixtures",
     **dict.fromkeys(
@@ -106,6 +110,7 @@ __all__ = [
     "compare",
     "corrupt",
     "es",
+    "explain",
     "families",
     "full_backprop",
     "gaussian",
@@ -125,6 +130,7 @@ __all__ = [
     "run_experiment",
     "spectral_noise",
     "structured",
+    "study",
     "truncated_backprop",
     "truncated_es",
     "universal",

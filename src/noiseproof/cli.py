@@ -5,10 +5,8 @@ traceback; Ctrl-C ends with 130. Commands are imported where they are called, so
 and `--version` answer at once.
 """
 
-import json
 import sys
 import warnings
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,21 +15,30 @@ import typer
 from rich.console import Console
 
 import noiseproof
-from noiseproof.commands.failures import code_of, print_warning
-from noiseproof.commands.options import (
+from noiseproof.terminal.failures import code_of, print_warning
+from noiseproof.terminal.options import (
     NO_SETTINGS,
+    Coordinator,
     Corruptions,
     DataDir,
     DataFile,
+    Distributed,
     Name,
+    NumProcesses,
     Open,
+    ProcessId,
     Resume,
     Seed,
     Settings,
+    Task,
     TensorBoard,
     Tuned,
+    data_setting,
+    dataset_name,
+    listed,
+    open_page,
 )
-from noiseproof.commands.welcome import WELCOME
+from noiseproof.terminal.welcome import WELCOME
 
 app = typer.Typer(
     help="Learned optimizers that train image classifiers to withstand corruptions.",
@@ -71,22 +78,17 @@ def run(
     data: DataFile = None,
     show: Open = False,
     tensorboard: TensorBoard = False,
-    distributed: Annotated[
-        bool,
-        typer.Option("--distributed", help="One of several processes, as SLURM starts them."),
-    ] = False,
-    coordinator: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where process 0 is met.")
-    ] = None,
-    num_processes: Annotated[int | None, typer.Option(help="How many there are.", min=1)] = None,
-    process_id: Annotated[int | None, typer.Option(help="Number of this one.", min=0)] = None,
+    distributed: Distributed = False,
+    coordinator: Coordinator = None,
+    num_processes: NumProcesses = None,
+    process_id: ProcessId = None,
 ) -> None:
     """Meta-train, tune the rivals, compare, record and report."""
     from noiseproof.commands import run
     from noiseproof.experiment.reading import load_preset
     from noiseproof.metatrain.processes import connect, is_first_process
 
-    found = load_preset(preset, [*settings, *_data_setting(data)])
+    found = load_preset(preset, [*settings, *data_setting(data)])
     if distributed or (coordinator, num_processes, process_id) != (None, None, None):
         connect(coordinator, num_processes, process_id)
     run.run(
@@ -101,7 +103,7 @@ def run(
         tensorboard=tensorboard,
     )
     if show and is_first_process():
-        _show(out)
+        open_page(out)
 
 
 @app.command()
@@ -117,7 +119,7 @@ def plan(
     from noiseproof.experiment.build import build_experiment
     from noiseproof.experiment.reading import load_preset
 
-    found = load_preset(preset, [*settings, *_data_setting(data)])
+    found = load_preset(preset, [*settings, *data_setting(data)])
     plan.plan(preset, build_experiment(found, data_dir), Console(), as_json=as_json)
 
 
@@ -149,7 +151,7 @@ def demo(
         tensorboard=tensorboard,
     )
     if show:
-        _show(out)
+        open_page(out)
 
 
 @app.command()
@@ -171,7 +173,7 @@ def train(
     """
     from noiseproof.commands import train
 
-    values = [f"data.name={json.dumps(_dataset_name(dataset, data))}"]
+    values = data_setting(Path(dataset_name(dataset, data)))
     if steps is not None:
         values.append(f"inner.num_steps={steps}")
     train.train(optimizer, [*values, *settings], out, Console(), seed=seed, data_dir=data_dir)
@@ -207,7 +209,7 @@ def evaluate(
 
     evaluate.evaluate(
         optimizer,
-        [*settings, *_data_setting(data)],
+        [*settings, *data_setting(data)],
         out,
         Console(),
         seed=seed,
@@ -218,7 +220,54 @@ def evaluate(
         corrupted=corrupted,
     )
     if show:
-        _show(out)
+        open_page(out)
+
+
+@app.command()
+def study(
+    optimizers: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME_OR_FOLDER...",
+            help="A shipped name or the folder of a run; of others after it the rates are shown.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for records and page.")],
+    task: Task = None,
+    settings: Settings = NO_SETTINGS,
+    seed: Seed = 0,
+    tuned: Tuned = None,
+    resume: Resume = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show what a learned optimizer learned, and what its classifiers respond to."""
+    from noiseproof.commands import study
+
+    where = {"folder": out, "task": task, "settings": settings, "data_dir": data_dir}
+    study.study(optimizers, Console(), **where, seed=seed, tuned=tuned, resume=resume)
+
+
+@app.command()
+def distill(
+    optimizer: Annotated[str, typer.Argument(help="A shipped name, or the folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Folder for distilled.json.")],
+    constants: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Judge what was distilled in this folder instead."),
+    ] = None,
+    task: Task = None,
+    settings: Settings = NO_SETTINGS,
+    seed: Seed = 0,
+    tuned: Tuned = None,
+    resume: Resume = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Fit six constants to a learned optimizer, and say how much of its gain they keep."""
+    from noiseproof.commands import distill
+
+    where = {"folder": out, "task": task, "settings": settings, "data_dir": data_dir}
+    options = {"constants": constants, "seed": seed, "tuned": tuned, "resume": resume}
+    distill.distill(optimizer, Console(), **where, **options)
 
 
 @app.command()
@@ -234,15 +283,11 @@ def report(
     show: Open = False,
 ) -> None:
     """Write report.html and summary.json anew from the records in a folder."""
-    from noiseproof.report.page import metrics_text, write_figure, write_report
+    from noiseproof.commands import report
 
-    if metrics:
-        typer.echo(metrics_text(folder, baseline))
-    typer.echo(write_report(folder))
-    if figure is not None:
-        typer.echo(write_figure(folder, figure))
+    report.report(folder, figure=figure, metrics=metrics, baseline=baseline)
     if show:
-        _show(folder)
+        open_page(folder)
 
 
 @app.command()
@@ -260,10 +305,10 @@ def corrupt(
     from noiseproof.commands import corrupt
 
     corrupt.corrupt(
-        _dataset_name(dataset, data),
+        dataset_name(dataset, data),
         out,
         Console(),
-        corruptions=_names(corruptions),
+        corruptions=listed(corruptions),
         seed=seed,
         limit=limit,
         resume=resume,
@@ -282,14 +327,15 @@ def preview(
     data: DataFile = None,
 ) -> None:
     """Draw a contact sheet: a test image under every corruption and severity."""
-    from noiseproof.commands import preview, progress
+    from noiseproof.commands import preview
+    from noiseproof.terminal.progress import named_progress
 
-    with progress.named_progress(Console()) as show:
+    with named_progress(Console()) as show:
         path = preview.preview(
-            _dataset_name(dataset, data),
+            dataset_name(dataset, data),
             out,
             data_dir=data_dir,
-            corruptions=_names(corruptions),
+            corruptions=listed(corruptions),
             image=image,
             seed=seed,
             report=show,
@@ -339,24 +385,6 @@ def fetch(
     if data_dir is None:
         raise ValueError("Name the folder to download to: --data-dir DIR, or NOISEPROOF_DATA.")
     fetch.fetch(name, data_dir, Console())
-
-
-def _dataset_name(dataset: str, data: Path | None) -> str:
-    if bool(dataset) == (data is not None):
-        raise ValueError("Name a data set, or give your own images by --data PATH.")
-    return dataset if data is None else data.as_posix()
-
-
-def _show(folder: Path) -> None:
-    webbrowser.open((folder / "report.html").resolve().as_uri())
-
-
-def _names(listed: str) -> list[str] | None:
-    return [name.strip() for name in listed.split(",")] if listed else None
-
-
-def _data_setting(data: Path | None) -> list[str]:
-    return [] if data is None else [f"data.name={json.dumps(data.as_posix())}"]
 
 
 def main() -> None:

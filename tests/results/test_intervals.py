@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from noiseproof.results import mean_interval
+from noiseproof.results import mean_interval, ratio_interval
 
 
 def test_interval_of_known_values() -> None:
@@ -49,3 +49,28 @@ def test_one_value_has_no_interval() -> None:
     assert (found.mean, found.n) == (0.7, 1)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
+
+
+def test_a_ratio_over_a_constant_is_a_mean_over_it() -> None:
+    above = np.array([1.0, 2.0, 4.0])
+    found, plain = ratio_interval(above, np.full(3, 2.0)), mean_interval(above)
+    np.testing.assert_allclose(found[:3], np.array(plain[:3]) / 2)
+
+
+def test_a_ratio_lies_between_the_ratios_that_chance_allows() -> None:
+    """Fieller: at either end the mean of above - end × below is just as far from 0 as t allows."""
+    generator = np.random.default_rng(0)
+    below = 1.0 + 0.3 * generator.normal(size=8)
+    above = 0.8 * below + 0.1 * generator.normal(size=8)
+    found = ratio_interval(above, below)
+    assert found.low < found.mean < found.high
+    for end in (found.low, found.high):
+        interval = mean_interval(above - end * below)
+        assert min(abs(interval.low), abs(interval.high)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_ratio_over_what_may_be_zero_has_no_bounds() -> None:
+    found = ratio_interval(np.array([1.0, 2.0]), np.array([-1.0, 1.5]))
+    assert (found.low, found.high) == (-np.inf, np.inf)
+    with pytest.raises(ValueError, match="needs two seeds"):
+        ratio_interval(np.array([1.0]), np.array([1.0]))

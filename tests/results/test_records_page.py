@@ -15,10 +15,12 @@ from noiseproof.results import (
     Provenance,
     Run,
     Scores,
+    Study,
     Summary,
     Trials,
     TuningCost,
 )
+from noiseproof.results.study import ARRAYS, STUDY_FILE
 
 PAGE = Path(__file__).parents[2] / "docs" / "records.md"
 SECTIONS = {
@@ -26,6 +28,7 @@ SECTIONS = {
     "results.npz": [Scores, Curves, Trials],
     "metrics.jsonl": [MetricsLine],
     "summary.json": [Summary, Comparison, Improvement, TuningCost],
+    "study.json": [Study],
 }
 
 
@@ -51,4 +54,11 @@ def test_every_field_is_explained_and_none_that_is_gone(section: str) -> None:
 
 
 def test_every_file_has_a_section() -> None:
-    assert set(SECTIONS) == set(READERS)
+    assert set(SECTIONS) == {*READERS, STUDY_FILE}
+
+
+def test_every_array_of_a_study_is_explained_by_its_axes() -> None:
+    text = PAGE.read_text("utf-8").partition("\n## study.npz\n")[2]
+    rows = dict(re.findall(r"^\| (`.*?`) \| (.*?) \| ", text, re.M))
+    found = {name: axes for names, axes in rows.items() for name in re.findall(r"`(\w+)`", names)}
+    assert found == {name: ", ".join(axes) for name, axes in ARRAYS.items()}

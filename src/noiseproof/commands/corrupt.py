@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from noiseproof.commands.notices import tell_notices
-from noiseproof.commands.progress import named_progress
 from noiseproof.experiment.corrupted_dataset import corrupt_dataset
+from noiseproof.terminal.notices import tell_notices
+from noiseproof.terminal.progress import named_progress
 
 
 def corrupt(

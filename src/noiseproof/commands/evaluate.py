@@ -7,9 +7,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from noiseproof.commands.notices import tell_notices
 from noiseproof.commands.plan import num_compared_runs
-from noiseproof.commands.progress import on_console
 from noiseproof.data import image_shape
 from noiseproof.evaluate.search import estimators
 from noiseproof.experiment.build import build_experiment, check_held_out
@@ -30,6 +28,8 @@ from noiseproof.experiment.tuned import (
 from noiseproof.messages import short
 from noiseproof.metatrain.sharding import use_all_cores
 from noiseproof.results import MetaTraining, Summary
+from noiseproof.terminal.notices import tell_notices
+from noiseproof.terminal.progress import on_console
 from noiseproof.zoo import load_learned
 
 

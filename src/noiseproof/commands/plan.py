@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from noiseproof.commands.notices import tell_notices
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import device_words
 from noiseproof.experiment.meta_problem import MetaProblem
 from noiseproof.metatrain.memory import check_fits, check_runs_fit, free_bytes, program_bytes
 from noiseproof.metatrain.outer_loop import Plan, build_steps
 from noiseproof.metatrain.sharding import exchanged_bytes, replicate
+from noiseproof.terminal.notices import tell_notices
 
 NUM_TIMED = 3
 """Outer steps that are timed; the fastest counts, since a machine only ever slows down."""

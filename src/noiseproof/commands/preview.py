@@ -9,13 +9,13 @@ from jaxtyping import PRNGKeyArray, UInt8
 from PIL import Image as Picture
 from PIL import ImageDraw
 
-from noiseproof.commands.notices import tell_notices
 from noiseproof.corruptions import corrupt
 from noiseproof.corruptions.apply import check_channels, find_corruption
 from noiseproof.corruptions.families import FAMILY_OF, for_channels
 from noiseproof.corruptions.keys import as_key
 from noiseproof.data import load_dataset
 from noiseproof.messages import short
+from noiseproof.terminal.notices import tell_notices
 
 CELL = 64
 """Pixels of a cell's side; images are enlarged by a whole factor to at least that."""

@@ -9,14 +9,14 @@ from types import FrameType
 
 from rich.console import Console
 
-from noiseproof.commands.notices import tell_notices
 from noiseproof.commands.plan import work_in_words
-from noiseproof.commands.progress import on_console
-from noiseproof.commands.tensorboard import on_tensorboard
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.running import run_experiment
 from noiseproof.experiment.settings import Settings
 from noiseproof.results import Summary
+from noiseproof.terminal.notices import tell_notices
+from noiseproof.terminal.progress import on_console
+from noiseproof.terminal.tensorboard import on_tensorboard
 
 
 def run(

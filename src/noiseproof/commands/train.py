@@ -5,12 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from noiseproof.commands.notices import tell_notices
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.meta_trained import settings_of
 from noiseproof.experiment.reading import with_settings
 from noiseproof.experiment.settings import as_dict
 from noiseproof.experiment.training import accuracies, metadata, trained, write_weights
+from noiseproof.terminal.notices import tell_notices
 from noiseproof.zoo import load_learned
 
 

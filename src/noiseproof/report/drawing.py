@@ -114,6 +114,9 @@ def line(axes: Axes, x: ArrayLike, y: ArrayLike, look: Style, name: str, *, mark
 LETTER, LINE = 0.075, 0.18
 """Inches that a letter of a label and a line of the legend take."""
 
+TITLE_LETTER = 0.065
+"""Inches of a letter of the title of small axes."""
+
 MOST_LETTERS = 40
 """A longer name is cut in figures; in tables it is whole."""
 
@@ -171,11 +174,8 @@ def draw(
         left: Left margin, in inches.
         right: Right margin, in inches.
     """
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(SETTINGS)
-        figure = Figure()
-        FigureCanvasSVG(figure)
+
+    def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         drawing(axes)
         names = [str(label) for label in axes.get_legend_handles_labels()[1]]
@@ -186,6 +186,97 @@ def draw(
         axes.set_position(
             (left / WIDTH, bottom / total, (WIDTH - left - right) / WIDTH, height / total)
         )
+
+    return rendered(name, paint)
+
+
+class Grid(NamedTuple):
+    """Margins of small axes beside and above each other, in inches.
+
+    Attributes:
+        num_columns: Axes in a row.
+        height: Of each.
+        left: To the first column.
+        between: From one column to the next.
+        below: From one row to the next, for its labels and the next one's title.
+        right: Behind the last column.
+    """
+
+    num_columns: int = 2
+    height: float = 1.3
+    left: float = 0.6
+    between: float = 0.5
+    below: float = 0.65
+    right: float = 0.1
+
+
+TWO_COLUMNS = Grid()
+
+
+def draw_grid(
+    name: str,
+    titles: Sequence[str],
+    drawing: Callable[[Axes, int], None],
+    grid: Grid = TWO_COLUMNS,
+) -> str:
+    """Draw on several axes, each under its title, with the legend of the first on top.
+
+    Args:
+        name: Of the figure.
+        titles: Of the axes, row by row.
+        drawing: `(axes, place)`, draws on one of them.
+        grid: How they are laid out.
+    """
+
+    def paint(figure: Figure) -> None:
+        num_rows = math.ceil(len(titles) / grid.num_columns)
+        space = WIDTH - grid.left - grid.right - (grid.num_columns - 1) * grid.between
+        width = space / grid.num_columns
+        everyone = [figure.add_subplot() for _ in titles]
+        for place, (axes, title) in enumerate(zip(everyone, titles, strict=True)):
+            drawing(axes, place)
+            most = max(int(width / TITLE_LETTER), 4)
+            title = title if len(title) <= most else title[: most - 1] + "…"
+            axes.set_title(title, fontsize=8.5, loc="left", pad=3)
+            axes.tick_params(labelsize=8)
+        handles, names = everyone[0].get_legend_handles_labels()
+        num_lines = math.ceil(len(names) / _columns(list(map(str, names))))
+        top = 0.3 + LINE * num_lines
+        total = top + num_rows * grid.height + (num_rows - 1) * grid.below + 0.5
+        figure.set_size_inches(WIDTH, total)
+        for place, axes in enumerate(everyone):
+            row, column = divmod(place, grid.num_columns)
+            x = grid.left + column * (width + grid.between)
+            y = total - top - grid.height - row * (grid.height + grid.below)
+            axes.set_position((x / WIDTH, y / total, width / WIDTH, grid.height / total))
+        if names:
+            figure.legend(
+                handles,
+                names,
+                loc="upper left",
+                bbox_to_anchor=(0.0, 1.0),
+                ncols=_columns(list(map(str, names))),
+                fontsize=8.5,
+                columnspacing=1.2,
+                borderaxespad=0.2,
+            )
+
+    return rendered(name, paint)
+
+
+def rendered(name: str, paint: Callable[[Figure], None]) -> str:
+    """A figure as SVG whose ids are unique to `name`.
+
+    Args:
+        name: Of the figure.
+        paint: Fills the figure and sets its size.
+    """
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(SETTINGS)
+        figure = Figure()
+        FigureCanvasSVG(figure)
+        paint(figure)
         text = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         with warnings.catch_warnings():

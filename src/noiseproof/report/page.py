@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from noiseproof.files import write_whole
@@ -38,6 +38,7 @@ from noiseproof.report.tables import (
 from noiseproof.results import (
     Comparison,
     MetricsLine,
+    Provenance,
     Record,
     Run,
     Summary,
@@ -118,14 +119,21 @@ def metrics_text(folder: Path, baseline: str) -> str:
     return to_text(metrics_table(read_record(folder), baseline))
 
 
+def template(name: str) -> Template:
+    """A page of this folder, to be filled in."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template(name)
+
+
 def render(record: Record, summary: Summary, metrics: Sequence[MetricsLine]) -> str:
     """The page as HTML."""
-    source = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(source)
     run = record.run
-    return template.render(
+    return template("page.html").render(
         run=run,
         finding=finding(run, summary),
         facts=_facts(run),
@@ -139,7 +147,7 @@ def render(record: Record, summary: Summary, metrics: Sequence[MetricsLine]) -> 
         curve_panels=_curve_panels(record, metrics),
         optimizers=optimizer_table(record),
         cost=cost_table(run),
-        provenance=_provenance(run),
+        provenance=provenance_table(run.provenance),
         config=json.dumps(run.provenance.config, indent=2, ensure_ascii=False),
     )
 
@@ -231,8 +239,8 @@ def _curve_panels(record: Record, metrics: Sequence[MetricsLine]) -> list[Panel]
     return panels
 
 
-def _provenance(run: Run) -> Table:
-    origin = run.provenance
+def provenance_table(origin: Provenance) -> Table:
+    """Where records come from."""
     lines = [
         ("code version", origin.code_version),
         ("commit", origin.commit),

@@ -26,7 +26,7 @@ from noiseproof.results.files import (
     write_record,
     write_summary,
 )
-from noiseproof.results.intervals import Interval, mean_interval, standard_error
+from noiseproof.results.intervals import Interval, mean_interval, ratio_interval, standard_error
 from noiseproof.results.metrics import RobustnessMetrics, robustness_metrics
 from noiseproof.results.provenance import collect_provenance, portable_command
 from noiseproof.results.schema import (
@@ -48,6 +48,7 @@ from noiseproof.results.schema import (
     TuningCost,
 )
 from noiseproof.results.statistics import PairedTest, paired_test
+from noiseproof.results.study import Study, StudyRecord, read_study, write_study
 from noiseproof.results.trials import (
     expected_best,
     nested_violations,
@@ -75,6 +76,8 @@ __all__ = [
     "Role",
     "Run",
     "Scores",
+    "Study",
+    "StudyRecord",
     "Summary",
     "Trials",
     "TuningCost",
@@ -90,9 +93,11 @@ __all__ = [
     "paired_test",
     "places",
     "portable_command",
+    "ratio_interval",
     "read_metrics",
     "read_record",
     "read_run",
+    "read_study",
     "read_summary",
     "robustness_metrics",
     "significant",
@@ -104,5 +109,6 @@ __all__ = [
     "truncate_metrics",
     "tuning_costs",
     "write_record",
+    "write_study",
     "write_summary",
 ]

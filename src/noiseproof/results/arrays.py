@@ -63,7 +63,7 @@ def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves, Trials | None]:
             has_trials = "trial_loss.npy" in archive.namelist()
             tuning = Trials._fields if has_trials else ()
             names = (*Scores._fields, *Curves._fields, *tuning)
-            found = {name: _read_array(archive, name, path) for name in names}
+            found = {name: read_array(archive, name, path) for name in names}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
         raise ValueError(
             f"{path} must be a whole NumPy archive, got {short(str(error))}."
@@ -83,7 +83,7 @@ MOST_VALUES = 100_000_000
 """More than any record holds: what says that it holds more is not read."""
 
 
-def _read_array(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
+def read_array(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
     """One array, whose header must not promise more than the archive's own list does."""
     entry = archive.getinfo(f"{name}.npy")
     if entry.file_size > MOST_VALUES:

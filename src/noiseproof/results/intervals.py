@@ -47,6 +47,36 @@ def mean_interval(values: Float[np.ndarray, " seeds"], *, level: float = 0.95) -
     return Interval(mean, mean - half, mean + half, n)
 
 
+def ratio_interval(
+    above: Float[np.ndarray, " seeds"], below: Float[np.ndarray, " seeds"], *, level: float = 0.95
+) -> Interval:
+    """The ratio of two means over the same seeds and its interval (Fieller, 1954, JRSS B 16).
+
+    Where the lower mean may be zero there is no bound: the interval is from -infinity to infinity.
+
+    Args:
+        above: One value per seed, finite.
+        below: One value per seed, seeds as in `above`.
+        level: As in `mean_interval`.
+
+    Raises:
+        ValueError: There are fewer than two seeds, or the mean below is zero.
+    """
+    n = above.size
+    if n < 2 or below.size != n or below.mean() == 0:
+        raise ValueError(f"A ratio needs two seeds and a mean below that is not 0, got {n}.")
+    a, b = float(above.mean()), float(below.mean())
+    (var_a, cov), (_, var_b) = (np.cov(above, below) / n).tolist()
+    t = float(stdtrit(n - 1, (1 + level) / 2))
+    # The ratios r for which the mean of a - r b is not further from zero than chance has it are
+    # those between the roots of (a - r b)² = t² (var a - 2 r cov + r² var b).
+    lead, middle, last = b * b - t * t * var_b, a * b - t * t * cov, a * a - t * t * var_a
+    if lead <= 0:
+        return Interval(a / b, -np.inf, np.inf, n)
+    half = max(middle * middle - lead * last, 0.0) ** 0.5
+    return Interval(a / b, (middle - half) / lead, (middle + half) / lead, n)
+
+
 def standard_error(values: Float[np.ndarray, " seeds"]) -> float:
     """Of the mean; zero where all values are the same number, in spite of rounding."""
     if values.size == 1 or (values == values[0]).all():

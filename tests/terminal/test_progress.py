@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from noiseproof.commands import progress as shown
-from noiseproof.commands.progress import on_console
-from noiseproof.commands.tensorboard import on_tensorboard
 from noiseproof.evaluate.tuning import Budget, counted
 from noiseproof.experiment.progress import SILENT
 from noiseproof.results import MetricsLine
+from noiseproof.terminal import progress as shown
+from noiseproof.terminal.progress import on_console
+from noiseproof.terminal.tensorboard import on_tensorboard
 
 
 class Clock:

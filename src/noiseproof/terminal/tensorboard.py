@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from noiseproof.commands.progress import Report, each_anew
 from noiseproof.experiment.progress import Progress
 from noiseproof.extras import library
 from noiseproof.results import MetricsLine
+from noiseproof.terminal.progress import Report, each_anew
 
 FOLDER = "tensorboard"
 CURVES = ("meta_loss", "select_loss", "snr", "gradient_norm", "diverged_share")

@@ -1,0 +1,1 @@
+"""What a learned optimizer learned, what it does, and what its classifiers respond to."""

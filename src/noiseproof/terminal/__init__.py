@@ -1,0 +1,1 @@
+"""What a terminal shows and takes: options, progress, and what went wrong, in a line."""
