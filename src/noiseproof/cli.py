@@ -174,8 +174,7 @@ def train(
     from noiseproof.commands import train
 
     values = data_setting(Path(dataset_name(dataset, data)))
-    if steps is not None:
-        values.append(f"inner.num_steps={steps}")
+    values += [] if steps is None else [f"inner.num_steps={steps}"]
     train.train(optimizer, [*values, *settings], out, Console(), seed=seed, data_dir=data_dir)
 
 

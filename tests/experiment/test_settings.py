@@ -21,7 +21,7 @@ def test_every_preset_and_its_scales_load_round_trip_and_say_only_what_differs()
         settings = load_preset(name)
         assert with_settings(as_dict(settings), [], name) == settings
         text = (PRESETS / f"{name}.toml").read_text("utf-8")
-        assert len(text.splitlines()) <= 15, name
+        assert len(text.partition("[[tasks]]")[0].splitlines()) <= 15, name
         for scale in tomllib.loads(text).get("scales", {}):
             assert load_preset(name, [f"scale={scale}"]).inner.num_steps >= 2000
 
@@ -39,7 +39,13 @@ def test_settings_lie_over_the_preset() -> None:
     assert found.inner.num_steps == 50
     assert found.inner.batch_size == load_preset("gaussian-digits-mlp").inner.batch_size
     values = as_dict(found)
-    assert values["data"] == {"name": "fashion-mnist", "image_size": 0, "standardize": False}
+    assert values["data"] == {
+        "name": "fashion-mnist",
+        "image_size": 0,
+        "num_classes": 0,
+        "num_images": 0,
+        "standardize": False,
+    }
     assert (values["rule"]["kind"], values["rule"]["schedule"]) == ("nominal_mlp", "learned")
     assert values["conditions"]["strengths"] == [0.5, 1.0]
 
