@@ -34,4 +34,6 @@ def test_a_records_command_gives_the_settings_that_it_keeps() -> None:
         if "augmented_rival" in kept["tuning"]:
             # Of an older court: rivals are tuned otherwise now, all else is as it was.
             del found["tuning"], kept["tuning"]
-        assert found == kept, folder
+        # A setting that is newer than a record has its default there.
+        kept = as_dict(with_settings(kept, [], folder))
+        assert found == {name: kept[name] for name in found}, folder

@@ -287,7 +287,10 @@ NETS = {
     ),
     "swin": lambda: linen(
         Swin(),
-        lines("patch_embed first", "qkv", "proj", "fc1", "fc2", "reduction", "head readout"),
+        lines(
+            *("patch_embed first", "qkv attention", "proj attention", "fc1", "fc2", "reduction"),
+            "head readout",
+        ),
         {"table": "position"},
     ),
     "u-net that segments": lambda: linen(

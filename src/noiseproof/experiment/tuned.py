@@ -12,6 +12,7 @@ from typing import Any
 from noiseproof.evaluate.tuning import Tuned
 from noiseproof.experiment.build import Search
 from noiseproof.experiment.folder import CONFIG_FILE
+from noiseproof.experiment.settings import Settings, as_dict
 from noiseproof.files import read_whole, write_whole
 from noiseproof.messages import short
 from noiseproof.rivals import RIVALS
@@ -28,6 +29,9 @@ PROBLEM = ("data", "model", "inner", "outer", "pool", "window")
 
 SEARCHED_ON = (*PROBLEM, "tuning")
 """Those that the outcome of a search depends on."""
+
+PLAIN = {name: one for name, one in as_dict(Settings()).items() if name in ("data", "inner")}
+"""Defaults of sections that have no kind: of settings that are newer than a record."""
 
 COUNTED = ("num_runs", "num_final_runs")
 """What of `tuning` says how a point is scored."""
@@ -170,7 +174,9 @@ def check_same_problem(source: Path, record: Mapping[str, Any], sections: Sequen
             f"{source} must be the folder of a run, with {CONFIG_FILE} and {TUNED_FILE}."
         ) from None
     for section in sections:
-        before, now = dict(searched_on.get(section) or {}), dict(record[section])
+        # A record of before a setting was there has it at its default.
+        before = {**PLAIN.get(section, {}), **dict(searched_on.get(section) or {})}
+        now = dict(record[section])
         if section == "tuning":
             before, now = ({name: one.get(name) for name in COUNTED} for one in (before, now))
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]

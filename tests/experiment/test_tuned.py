@@ -1,0 +1,22 @@
+"""Whose searches may be taken over: those of the same problem, as records of any age say it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from noiseproof.experiment.reading import default_settings
+from noiseproof.experiment.settings import as_dict
+from noiseproof.experiment.tuned import PROBLEM, check_same_problem
+
+
+def test_a_setting_that_is_newer_than_a_record_has_its_default_there(tmp_path: Path) -> None:
+    """Catches records that can not be used any more, and another problem that passes for this."""
+    now = as_dict(default_settings([]))
+    older = json.loads(json.dumps(now))
+    del older["data"]["num_classes"]
+    (tmp_path / "config.json").write_text(json.dumps(older), "utf-8")
+    check_same_problem(tmp_path, now, PROBLEM)
+    other = as_dict(default_settings(["data.num_classes=3"]))
+    with pytest.raises(ValueError, match=r"tuned with data.num_classes = 0, not data.num_classes"):
+        check_same_problem(tmp_path, other, PROBLEM)
