@@ -18,5 +18,7 @@ def test_a_setting_that_is_newer_than_a_record_has_its_default_there(tmp_path: P
     (tmp_path / "config.json").write_text(json.dumps(older), "utf-8")
     check_same_problem(tmp_path, now, PROBLEM)
     other = as_dict(default_settings(["data.num_classes=3"]))
-    with pytest.raises(ValueError, match=r"tuned with data.num_classes = 0, not data.num_classes"):
+    with pytest.raises(
+        ValueError, match=r"tuned with 'data.num_classes = 0', not 'data.num_classes = 3'"
+    ):
         check_same_problem(tmp_path, other, PROBLEM)
