@@ -204,7 +204,8 @@ def test_agrees_with_backpropagation(name, build):
     assert bool((jnp.abs(gradients.mean(axis=0) - exact) < 4 * error + 1e-6 * size).all())
 
 
-@pytest.mark.parametrize("name", PAIRED, scope="module")
+# Through the fixture: else `build` would stay that of the last name for the tests that follow.
+@pytest.mark.parametrize("name", PAIRED, indirect=True, scope="module")
 def test_both_runs_of_a_pair_share_their_draws(name, build, whole):
     """Where antithetic differences are linear, the size of a perturbation does not matter.
 
@@ -284,7 +285,8 @@ def test_there_must_be_a_particle(name, build):
         build(NOISY, **{NUMBER[name]: 0})
 
 
-@pytest.mark.parametrize("name", PAIRED, scope="module")
+# Through the fixture: else `build` would stay that of the last name for the tests that follow.
+@pytest.mark.parametrize("name", PAIRED, indirect=True, scope="module")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -293,7 +295,7 @@ def test_there_must_be_a_particle(name, build):
         ({"std": float("nan")}, "std must be positive, got nan"),
     ],
 )
-def test_bad_options(name, build, options, message):
+def test_bad_options(build, options, message):
     with pytest.raises(ValueError, match=message):
         build(NOISY, **options)
 
