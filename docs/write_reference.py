@@ -8,6 +8,7 @@ with what this writes, so that they cannot go stale.
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -58,9 +59,9 @@ def api_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def signature(value: object) -> str:
+def signature(value: Callable[..., object]) -> str:
     """The arguments and their defaults, an argument a line where they are long."""
-    found = inspect.signature(value)  # pyright: ignore[reportArgumentType]
+    found = inspect.signature(value)
     plain = found.replace(
         parameters=[p.replace(annotation=p.empty) for p in found.parameters.values()],
         return_annotation=found.empty,
