@@ -80,7 +80,8 @@ def _merged(every: Iterator[Described]) -> list[Described]:
 
 def _all() -> Iterator[Described]:
     about = sections()
-    for field in types.type_info(Settings).fields:  # pyright: ignore[reportAttributeAccessIssue]
+    settings: Any = types.type_info(Settings)
+    for field in settings.fields:
         kinds = _structs(field.type)
         if not kinds:
             yield _one("", (), field, about[field.name])
