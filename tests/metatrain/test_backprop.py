@@ -184,3 +184,25 @@ def test_a_clipped_loss_has_no_gradient(affine):
     found, _ = jax.jit(estimator.estimate)(affine.theta, state, affine.data, key)
     np.testing.assert_array_equal(found.gradient["push"], 0.0)
     assert float(found.diverged_share) == 0.0
+
+
+def test_a_run_counts_by_its_direction_where_it_is_clipped(affine):
+    """Each run's gradient is clipped, not their mean; one within the norm stays as it is."""
+
+    def estimate(max_norm, num_runs=1):
+        estimator = full_backprop(affine.objective, num_runs=num_runs, max_norm=max_norm)
+        state = estimator.init(affine.theta, affine.data, jax.random.key(0))
+        found, _ = jax.jit(estimator.estimate)(affine.theta, state, affine.data, jax.random.key(1))
+        return np.asarray(found.gradient["push"])
+
+    plain = estimate(None)
+    norm = float(np.linalg.norm(plain))
+    np.testing.assert_allclose(estimate(norm / 8), plain / 8, rtol=1e-5)
+    np.testing.assert_allclose(estimate(2 * norm), plain, rtol=1e-6)
+    # Two directions of one length have a shorter mean; a mean that is clipped has the length itself.
+    assert np.linalg.norm(estimate(norm / 8, num_runs=2)) < norm / 8 * (1 - 1e-4)
+
+
+def test_a_norm_that_is_not_positive_is_refused(affine):
+    with pytest.raises(ValueError, match=r"max_norm must be positive, got 0\.0"):
+        full_backprop(affine.objective, num_runs=1, max_norm=0.0)

@@ -10,6 +10,7 @@ deep nets with sublinear memory cost, arXiv 1604.06174.
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray, Scalar
 
@@ -21,7 +22,7 @@ from noiseproof.types import Data, GradientEstimator, Theta
 
 
 def truncated_backprop(
-    objective: Objective, *, truncation: int, num_runs: int
+    objective: Objective, *, truncation: int, num_runs: int, max_norm: float | None = None
 ) -> GradientEstimator:
     """Backpropagation through one truncation of every run.
 
@@ -29,14 +30,18 @@ def truncated_backprop(
         objective: What is estimated.
         truncation: Inner steps a truncation; divides the run, and is whole loss intervals.
         num_runs: Inner runs; the first end early, so that runs are staggered.
+        max_norm: Each run's gradient is scaled down to this Euclidean norm, so that a chaotic run
+            counts no more than others; None for as it is.
 
     Raises:
         ValueError: The objective's parts do not fit, a truncation that does not divide the run,
-            or no run.
+            no run, or a norm that is not positive.
     """
     check_objective(objective)
     if num_runs < 1:
         raise ValueError(f"num_runs must be positive, got {num_runs}.")
+    if max_norm is not None and not max_norm > 0.0:
+        raise ValueError(f"max_norm must be positive, got {max_norm}.")
 
     def advance(
         objective: Objective, theta: Theta, particle: Particle, data: Data, _key: PRNGKeyArray
@@ -48,7 +53,7 @@ def truncated_backprop(
             return losses.weighted.mean(), (run, losses)
 
         (_, (run, losses)), gradient = jax.value_and_grad(mean_loss, has_aux=True)(theta)
-        return run, (gradient, lone(losses, gradient))
+        return run, (clipped(gradient, max_norm), lone(losses, gradient))
 
     return staggered(
         objective,
@@ -60,15 +65,30 @@ def truncated_backprop(
     )
 
 
-def full_backprop(objective: Objective, *, num_runs: int) -> GradientEstimator:
+def full_backprop(
+    objective: Objective, *, num_runs: int, max_norm: float | None = None
+) -> GradientEstimator:
     """Backpropagation through whole runs, which must be of constant length.
 
     Args:
         objective: What is estimated.
         num_runs: Inner runs of an estimate.
+        max_norm: Each run's gradient is scaled down to this Euclidean norm; None for as it is.
+
+    Raises:
+        ValueError: As `truncated_backprop`, or the objective's runs differ in length.
     """
     check_whole_runs(objective)
-    return truncated_backprop(objective, truncation=objective.num_steps, num_runs=num_runs)
+    whole = objective.num_steps
+    return truncated_backprop(objective, truncation=whole, num_runs=num_runs, max_norm=max_norm)
+
+
+def clipped(gradient: Theta, max_norm: float | None) -> Theta:
+    """A gradient of at most this norm."""
+    if max_norm is None:
+        return gradient
+    norm = optax.tree.norm(gradient)
+    return optax.tree.scale(jnp.minimum(1.0, max_norm / jnp.maximum(norm, 1e-20)), gradient)
 
 
 def lone(losses: Losses, gradient: Theta) -> Losses:
