@@ -3,7 +3,7 @@
 Every cell is `noiseproof evaluate NAME` with settings of its own: theta as it is, against rivals
 with the settings of where theta was meta-trained (transferred), and tuned on the cell itself.
 
-    python research/grid.py universal --out results/grid --data-dir DATA --cells 'twice as wide'
+    python research/grid.py universal --out results/grid --data-dir DATA --cells 'half the run'
     python research/grid.py universal --out results/grid --table
 
 makes what is missing of the cells that are named (all by default, the cheapest first), and prints a
@@ -32,42 +32,33 @@ class Cell(NamedTuple):
     num_seeds: int = 5
 
 
-NARROW, RUN = "model.channels=[4,8,16]", "inner.num_steps"
-BATCH_NORM = ("model.kind=resnet", "model.norm=batch", "inner.batch_size=128")
+RUN, CHANNELS = "inner.num_steps", "model.channels"
+RESNET = ("model.kind=resnet", "model.norm=batch", "inner.batch_size=128", f"{RUN}=1600")
+CIFAR = ("data.name=cifar-10", "data.image_size=32")
 CELLS = {
-    "perceptron of 512": Cell(
-        ("model.kind=mlp", "model.hidden_sizes=[512]", f"{RUN}=600"), num_seeds=10
-    ),
-    "a quarter as wide": Cell((NARROW,), num_seeds=10),
-    "half the run": Cell((f"{RUN}=500", "model.channels=[8,16,32]"), num_seeds=10),
-    "ten times the run": Cell((NARROW, f"{RUN}=10000"), num_trials=16),
-    "four times the batch": Cell((NARROW, "inner.batch_size=256"), num_seeds=10),
-    "group norm": Cell((NARROW, "model.norm=group"), num_seeds=10),
+    "half the run": Cell((f"{RUN}=500",), num_seeds=10),
+    "a quarter as wide": Cell((f"{CHANNELS}=[2,4,8]",), num_seeds=10),
     "perceptron on MNIST at 28": Cell(
         ("model.kind=mlp", "model.hidden_sizes=[64,64]", "data.name=mnist", "data.image_size=28"),
         num_seeds=10,
     ),
-    "500 images": Cell(("data.num_images=500", "model.channels=[8,16,32]"), num_seeds=10),
-    "three times as deep": Cell(("model.channels=[8,8,8,16,16,16,32,32,32]",)),
-    "Fashion-MNIST at 28": Cell(("data.image_size=28", "model.channels=[8,16,32]")),
-    "five times the run": Cell((f"{RUN}=5000", "model.channels=[8,16,32]"), num_trials=16),
-    "CIFAR-10 at 32": Cell(
-        ("data.name=cifar-10", "data.image_size=32", "model.channels=[8,16,32]", f"{RUN}=2000"),
-        num_trials=16,
-    ),
-    "four times as wide": Cell(("model.channels=[64,128,256]",), 16, 3),
-    "resnet of 8 on CIFAR-10 at 32": Cell(
-        (*BATCH_NORM, "model.depth=8", "data.name=cifar-10", "data.image_size=32", f"{RUN}=1600"),
-        16,
-        3,
-    ),
-    "resnet of 20 on CIFAR-10 at 32": Cell(
-        (*BATCH_NORM, "model.depth=20", "data.name=cifar-10", "data.image_size=32", f"{RUN}=1600"),
-        16,
-        3,
-    ),
+    "500 images": Cell(("data.num_images=500",), num_seeds=10),
+    "batch norm": Cell(("model.norm=batch",), num_seeds=10),
+    "perceptron of 512": Cell(("model.kind=mlp", "model.hidden_sizes=[512]", f"{RUN}=600")),
+    "group norm": Cell(("model.norm=group",)),
+    "four times the batch": Cell(("inner.batch_size=256",), num_trials=16),
+    "three times as deep": Cell((f"{CHANNELS}=[8,8,8,16,16,16,32,32,32]",), num_trials=16),
+    "five times the run": Cell((f"{RUN}=5000",), num_trials=16),
+    "ten times the run": Cell((f"{CHANNELS}=[4,8,16]", f"{RUN}=10000"), num_trials=16),
+    "four times as wide": Cell((f"{CHANNELS}=[32,64,128]",), num_trials=16),
+    "Fashion-MNIST at 28": Cell(("data.image_size=28",), num_trials=16),
+    "vit": Cell(("model.kind=vit", "model.width=32", "model.depth=2"), num_trials=16),
+    "CIFAR-10 at 32": Cell((*CIFAR, f"{RUN}=2000"), num_trials=16),
+    "sixteen times as wide": Cell((f"{CHANNELS}=[128,256,512]",), 16, 3),
+    "resnet of 8 on CIFAR-10 at 32": Cell((*RESNET, *CIFAR, "model.depth=8"), 16, 3),
+    "resnet of 20 on CIFAR-10 at 32": Cell((*RESNET, *CIFAR, "model.depth=20"), 16, 3),
 }
-"""By name, the cheapest first. The preset's own problem is a convnet of 16, 32 and 64 channels on
+"""By name, the cheapest first. The preset's own problem is a convnet of 8, 16 and 32 channels on
 Fashion-MNIST at 14×14, 1,000 steps of 64 images."""
 
 
@@ -87,40 +78,58 @@ def settings_of(cell: Cell) -> list[str]:
     ]
 
 
-def corrupted_accuracy(record: Record) -> dict[str, np.ndarray]:
-    """By optimizer, the mean over the counted corruptions for every seed, in percent."""
-    table = np.stack(
-        [
-            values
-            for condition, values in accuracies(record).items()
-            if condition.severity is None
-            and condition.strength is None
-            and condition.family != "noise"
-            and condition.role in ("held_out", "kin")
-        ]
-    )
+def clean_and_corrupted(record: Record) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By optimizer, accuracy on clean images and the mean over the counted corruptions, of every
+    seed, in percent."""
+    found = accuracies(record)
+    clean = next(values for condition, values in found.items() if condition.role == "clean")
+    counted = [
+        values
+        for condition, values in found.items()
+        if condition.severity is None
+        and condition.strength is None
+        and condition.family != "noise"
+        and condition.role in ("held_out", "kin")
+    ]
+    means = np.mean(counted, axis=0)
     names = [optimizer.name for optimizer in record.run.optimizers]
-    return dict(zip(names, 100 * table.mean(axis=0), strict=True))
+    return {
+        name: (100 * on_clean, 100 * mean)
+        for name, on_clean, mean in zip(names, clean, means, strict=True)
+    }
 
 
 def table(out: Path) -> str:
-    """The cells that are there, a row each, and the mean rank of every optimizer."""
-    rows, ranks = [], []
-    for name in CELLS:
-        if not (folder_of(out, name) / "run.json").exists():
-            continue
-        found = corrupted_accuracy(read_record(folder_of(out, name)))
-        means = [values.mean() for values in found.values()]
-        ranks.append(np.argsort(np.argsort(means)[::-1]) + 1)
-        cells = [mean_interval(values) for values in found.values()]
-        texts = (f"{one.mean:.1f} ± {one.high - one.mean:.1f}" for one in cells)
-        if not rows:
-            rows = ["| cell | " + " | ".join(found) + " |", "|---" * (len(found) + 1) + "|"]
-        rows.append(f"| {name} | " + " | ".join(texts) + " |")
-    if ranks:
-        mean = np.mean(ranks, axis=0)
-        rows.append("| mean rank | " + " | ".join(f"{rank:.2f}" for rank in mean) + " |")
+    """The cells that are there, a row each, the mean rank, and in how many theta is ahead."""
+    cells = {
+        name: clean_and_corrupted(read_record(folder_of(out, name)))
+        for name in CELLS
+        if (folder_of(out, name) / "run.json").exists()
+    }
+    if not cells:
+        return "no cell is there yet"
+    names = list(next(iter(cells.values())))
+    rows = ["| cell | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    rows += [
+        f"| {name} | " + " | ".join(map(in_words, found.values())) + " |"
+        for name, found in cells.items()
+    ]
+    means = np.array([[pair[1].mean() for pair in found.values()] for found in cells.values()])
+    ranks = (-means).argsort(axis=1).argsort(axis=1) + 1
+    rows.append("| mean rank | " + " | ".join(f"{rank:.2f}" for rank in ranks.mean(axis=0)) + " |")
+    ahead = (means[:, :1] > means).sum(axis=0)
+    rows.append(
+        f"| cells of {len(cells)} where the first is ahead | | "
+        + " | ".join(map(str, ahead[1:]))
+        + " |"
+    )
     return "\n".join(rows)
+
+
+def in_words(pair: tuple[np.ndarray, np.ndarray]) -> str:
+    """The mean on corrupted images with its interval, and that on clean ones."""
+    mean = mean_interval(pair[1])
+    return f"{mean.mean:.1f} ± {mean.high - mean.mean:.1f} (clean {pair[0].mean():.1f})"
 
 
 def main() -> None:
@@ -129,19 +138,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder for every cell")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--cells", nargs="*", choices=CELLS, default=list(CELLS), metavar="CELL")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for all cells")
+    parser.add_argument("--transferred", type=Path, help="a run where theta was meta-trained")
+    parser.add_argument("--searches", type=Path, help="an earlier grid, whose searches are taken")
     parser.add_argument("--table", action="store_true", help="of what is there, and no more")
     options = parser.parse_args()
     for name in [] if options.table else options.cells:
         folder = folder_of(options.out, name)
         if not (folder / "run.json").exists():
-            console, cell = Console(), CELLS[name]
             evaluate(
                 options.optimizer,
-                settings_of(cell),
+                [*settings_of(CELLS[name]), *options.set],
                 folder,
-                console,
+                Console(),
                 seed=0,
                 data_dir=options.data_dir,
+                transferred=options.transferred,
+                tuned=options.searches and folder_of(options.searches, name),
                 resume=folder.exists(),
             )
     print(table(options.out))
