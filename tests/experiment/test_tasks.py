@@ -13,8 +13,9 @@ from noiseproof.experiment.meta_problem import (
     chance_weight,
     with_task,
 )
+from noiseproof.experiment.meta_trained import judged_alone
 from noiseproof.experiment.problem import build_problem
-from noiseproof.experiment.reading import default_settings
+from noiseproof.experiment.reading import default_settings, with_settings
 from noiseproof.experiment.settings import TaskOverlay, as_dict
 from noiseproof.metatrain.memory import check_runs_fit
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
@@ -163,3 +164,14 @@ def test_meta_training_on_two_widths_resumes_bit_for_bit(tmp_path: Path) -> None
         step * 2 * (2 * 2 * 10) for step in (1, 2, 3, 4)
     ]
     assert np.isfinite([line.meta_loss for line in lines]).all()
+
+
+def test_what_was_meta_trained_on_many_tasks_is_judged_on_one() -> None:
+    """Catches a card of several tasks that no evaluation can be built from."""
+    settings = default_settings(
+        [TWO_WIDTHS, "meta={tasks_at_once=1, grouped=true}", 'rule.kind="universal"']
+    )
+    found = with_settings(judged_alone(settings), ["inner.num_steps=50"], "settings")
+    meta = build_meta_problem(found, build_problem(found, None), None)
+    assert len(meta.objectives) == 1
+    assert found.rule == settings.rule

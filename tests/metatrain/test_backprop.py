@@ -199,7 +199,7 @@ def test_a_run_counts_by_its_direction_where_it_is_clipped(affine):
     norm = float(np.linalg.norm(plain))
     np.testing.assert_allclose(estimate(norm / 8), plain / 8, rtol=1e-5)
     np.testing.assert_allclose(estimate(2 * norm), plain, rtol=1e-6)
-    # Two directions of one length have a shorter mean; a mean that is clipped has the length itself.
+    # Two directions of one length have a shorter mean; a clipped mean has the length itself.
     assert np.linalg.norm(estimate(norm / 8, num_runs=2)) < norm / 8 * (1 - 1e-4)
 
 

@@ -14,7 +14,7 @@ from noiseproof.experiment.build import build_experiment, check_held_out
 from noiseproof.experiment.comparison import run_comparison
 from noiseproof.experiment.contestants import MetaTrained
 from noiseproof.experiment.folder import claim
-from noiseproof.experiment.meta_trained import settings_of
+from noiseproof.experiment.meta_trained import judged_alone, settings_of
 from noiseproof.experiment.reading import converted, with_settings
 from noiseproof.experiment.settings import as_dict
 from noiseproof.experiment.tuned import (
@@ -91,7 +91,7 @@ def evaluate(
             raise ValueError(
                 f"The rule comes with {optimizer} and cannot be set, got {short(setting)}."
             )
-    values = {**as_dict(meta_trained), "controls": [], "tasks": []}
+    values = judged_alone(meta_trained)
     wanted = with_settings(values, settings, "settings")
     experiment = build_experiment(wanted, data_dir, corrupted)
     tell_notices(experiment.problem.dataset)

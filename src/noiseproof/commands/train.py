@@ -6,9 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from noiseproof.experiment.build import build_experiment
-from noiseproof.experiment.meta_trained import settings_of
+from noiseproof.experiment.meta_trained import judged_alone, settings_of
 from noiseproof.experiment.reading import with_settings
-from noiseproof.experiment.settings import as_dict
 from noiseproof.experiment.training import accuracies, metadata, trained, write_weights
 from noiseproof.terminal.notices import tell_notices
 from noiseproof.zoo import load_learned
@@ -42,7 +41,7 @@ def train(
     if path.exists():
         raise ValueError(f"The file {path} exists already: choose another with --out.")
     loaded = load_learned(optimizer)
-    values = {**as_dict(settings_of(loaded, optimizer)), "controls": [], "tasks": []}
+    values = judged_alone(settings_of(loaded, optimizer))
     # Nothing is meta-trained, so that runs of any length are good.
     values["window"]["loss_interval"] = 1
     if "truncation" in values["estimator"]:

@@ -1,7 +1,9 @@
 """The settings that a learned optimizer was meta-trained with, as its card keeps them."""
 
+from typing import Any
+
 from noiseproof.experiment.reading import with_settings
-from noiseproof.experiment.settings import Settings
+from noiseproof.experiment.settings import Settings, as_dict
 from noiseproof.zoo import Loaded
 
 
@@ -26,3 +28,10 @@ def settings_of(loaded: Loaded, name: str) -> Settings:
         # Of an older court, with fewer rivals; what it meta-trained on does not change.
         del values["tuning"]
     return with_settings(values, [], f"The card of {name}")
+
+
+def judged_alone(settings: Settings) -> dict[str, Any]:
+    """Settings as they are laid over where nothing is meta-trained: without tasks and controls."""
+    values = {**as_dict(settings), "controls": [], "tasks": []}
+    values["meta"] |= {"tasks_at_once": 0, "start": [], "grouped": False}
+    return values

@@ -14,10 +14,9 @@ from noiseproof.experiment.build import Experiment, build_experiment
 from noiseproof.experiment.comparison import condition, finite, provenance
 from noiseproof.experiment.contestants import tuned_contestants
 from noiseproof.experiment.folder import claim
-from noiseproof.experiment.meta_trained import settings_of
+from noiseproof.experiment.meta_trained import judged_alone, settings_of
 from noiseproof.experiment.progress import SILENT, Progress
 from noiseproof.experiment.reading import load_preset, with_settings
-from noiseproof.experiment.settings import as_dict
 from noiseproof.experiment.study_arrays import (
     Parts,
     by_family,
@@ -176,7 +175,7 @@ def experiment_of(
             meta-training.
     """
     base = settings_of(loaded, name) if task is None else load_preset(task)
-    values = {**as_dict(base), "controls": [], "tasks": []}
+    values = judged_alone(base)
     values["tuning"] |= {"matched_rivals": [], "augmentations": []}
     rule = {"kind": loaded.card["rule"], **loaded.card["options"]}
     wanted = with_settings({**values, "rule": rule}, settings, "settings")
