@@ -3,13 +3,14 @@
 The task: a 784-32-10 perceptron on seeded uint8 images, batch 64, `adafac_mlp` (39 inputs), PES
 with 8 antithetic pairs, truncations of 20 in runs of 200. An inner step is one particle's step:
 gradient, learned update, outer loss on a clean batch of 64. The yardsticks: as many vectorized
-Adam runs as there are particles (jitted scan, the same batches, no outer loss), a large matrix
-product and passes over a large array. All are measured in turn, window by window, and medians are
-printed.
+Adam and Muon runs as there are particles (jitted scan, the same batches, no outer loss), a large
+matrix product and passes over a large array. All are measured in turn, window by window, and
+medians are printed.
 
     python benchmarks/meta_training.py --json results/benchmarks/meta_training.json
 
-`--rule` and `--model` take another rule or classifier. On a GPU, with enough particles to fill it:
+`--rule`, `--estimator` and `--model` take another rule, estimator or classifier; what ships is of
+`--rule structured --estimator nres`. On a GPU, with enough particles to fill it:
 
     python benchmarks/meta_training.py --pairs 512 --json results/benchmarks/meta_training_gpu.json
 
@@ -28,6 +29,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -37,10 +39,12 @@ import optax
 
 from noiseproof import inner_loop
 from noiseproof.inner_loop import InnerState
-from noiseproof.metatrain import Objective, pes, recipe_of, target_of
+from noiseproof.metatrain import Objective, nres, pes, recipe_of, target_of
 from noiseproof.metatrain.outer_loop import Plan, build_steps
+from noiseproof.metatrain.sharding import over_runs
 from noiseproof.metatrain.unrolling import start_run
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
+from noiseproof.rivals import RIVALS
 from noiseproof.tasks.image_classification import TaskData
 from noiseproof.types import Recipe, Theta
 from problems import PROBLEMS, build_objective, random_data
@@ -48,7 +52,9 @@ from windows import Timed, add_options, median_ratio, rates, report
 
 NUM_PAIRS = 8
 TRUNCATION = 20
-NUM_ADAM_STEPS = 100
+NUM_YARDSTICK_STEPS = 100
+
+ESTIMATORS = {"pes": partial(pes, std=0.01), "nres": partial(nres, std=0.05)}
 
 PRECISIONS = ("default", "high", "highest")
 """JAX's words for products of float32 matrices: as fast as may be, between, float32."""
@@ -68,9 +74,11 @@ class Started(NamedTuple):
     num_inner_steps: int
 
 
-def start(objective: Objective, data: TaskData, num_pairs: int, truncation: int) -> Started:
-    """Meta-training by PES before its first outer step, which is compiled."""
-    estimator = pes(objective, truncation=truncation, num_pairs=num_pairs, std=0.01)
+def start(
+    objective: Objective, data: TaskData, num_pairs: int, truncation: int, name: str = "pes"
+) -> Started:
+    """Meta-training before its first outer step, which is compiled."""
+    estimator = ESTIMATORS[name](objective, truncation=truncation, num_pairs=num_pairs)
     plan = Plan(num_outer_steps=10**6, learning_rate=1e-4)
     steps = build_steps(target_of(objective), estimator, plan)
     key = jax.random.key(0)
@@ -93,19 +101,21 @@ def outer_steps(started: Started, num_outer_steps: int) -> Timed:
     return Timed(num_outer_steps * started.num_inner_steps, window)
 
 
-def vectorized_adam(objective: Objective, data: TaskData, num_runs: int, num_steps: int) -> Timed:
-    """Steps of Adam, all runs together, without an outer loss."""
-    recipe = Recipe(optax.adam(1e-3))
+def hand_designed(objective: Objective, recipe: Recipe, data: TaskData, num_runs: int) -> Timed:
+    """Steps of all runs of a recipe, vectorized where that is faster, without an outer loss."""
 
-    @jax.jit
-    def train(data: TaskData, keys: jax.Array) -> jax.Array:
-        def one_run(key: jax.Array) -> jax.Array:
-            return inner_loop.train(objective.task, recipe, data, num_steps, key).losses
+    def one_run(data: TaskData, key: jax.Array) -> jax.Array:
+        return inner_loop.train(objective.task, recipe, data, NUM_YARDSTICK_STEPS, key).losses
 
-        return jax.vmap(one_run)(keys)
-
+    train = jax.jit(over_runs(one_run, num_runs, objective.placement))
     keys = jax.random.split(jax.random.key(0), num_runs)
-    return Timed(num_runs * num_steps, lambda: train(data, keys))
+    return Timed(num_runs * NUM_YARDSTICK_STEPS, lambda: train(data, keys))
+
+
+def muon(objective: Objective) -> Recipe:
+    """Muon as a rival is built, at usual settings."""
+    values = {"learning_rate": 1e-3, "weight_decay": 0.1, "cosine": 1.0}
+    return RIVALS["muon"].recipe(values, NUM_YARDSTICK_STEPS, objective.layout)
 
 
 def yardstick_sizes() -> tuple[int, int]:
@@ -163,11 +173,16 @@ def particles(objective: Objective, num: int) -> tuple[Theta, InnerState, jax.Ar
 
 
 def speed(
-    objective: Objective, data: TaskData, num_pairs: int, num_outer_steps: int, num_windows: int
+    objective: Objective,
+    data: TaskData,
+    estimator: str,
+    num_pairs: int,
+    num_outer_steps: int,
+    num_windows: int,
 ) -> dict[str, Any]:
     """Inner steps per second, beside the yardsticks."""
     began = time.perf_counter()
-    started = start(objective, data, num_pairs, TRUNCATION)
+    started = start(objective, data, num_pairs, TRUNCATION, estimator)
     training = outer_steps(started, 1)
     jax.block_until_ready(training.window())
     compile_seconds = time.perf_counter() - began
@@ -177,7 +192,8 @@ def speed(
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     timed = {
         "meta_training": training,
-        "adam": vectorized_adam(objective, data, 2 * num_pairs, NUM_ADAM_STEPS),
+        "adam": hand_designed(objective, Recipe(optax.adam(1e-3)), data, 2 * num_pairs),
+        "muon": hand_designed(objective, muon(objective), data, 2 * num_pairs),
         "product": product(),
         "passes": passes(),
     }
@@ -193,7 +209,9 @@ def speed(
         "compile_seconds": compile_seconds,
         "peak_mb": peak,
         "vmapped_adam_steps_per_second": statistics.median(found["adam"].wall),
+        "vmapped_muon_steps_per_second": statistics.median(found["muon"].wall),
         "ratio_to_vmapped_adam": median_ratio(wall, found["adam"].wall),
+        "ratio_to_vmapped_muon": median_ratio(wall, found["muon"].wall),
         "ratio_to_vmapped_adam_by_cpu": median_ratio(found["meta_training"].cpu, found["adam"].cpu),
         "gflops": 1e-9 * cost["flop"] * statistics.median(wall),
         "sgemm_gflops": statistics.median(found["product"].wall),
@@ -206,6 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rule", default="adafac_mlp", choices=LEARNED_OPTIMIZERS)
     parser.add_argument("--model", default="mlp", choices=PROBLEMS)
+    parser.add_argument("--estimator", default="pes", choices=ESTIMATORS)
     parser.add_argument("--pairs", type=int, default=NUM_PAIRS)
     parser.add_argument("--outer-steps", type=int, default=10, help="outer steps a window")
     parser.add_argument("--matmul-precision", default="default", choices=PRECISIONS)
@@ -216,9 +235,17 @@ def main() -> None:
     objective, data = build_objective(problem, options.rule), random_data(problem)
     record = {
         "rule": options.rule,
+        "estimator": options.estimator,
         "model": options.model,
         "matmul_precision": options.matmul_precision,
-        **speed(objective, data, options.pairs, options.outer_steps, options.windows),
+        **speed(
+            objective,
+            data,
+            options.estimator,
+            options.pairs,
+            options.outer_steps,
+            options.windows,
+        ),
     }
     report(record, options.json)
 

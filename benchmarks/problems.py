@@ -14,7 +14,7 @@ import numpy as np
 from noiseproof.inner_loop import faster_in_turn
 from noiseproof.layouts.layout import layout_of
 from noiseproof.metatrain import Objective, Placement, flattened
-from noiseproof.models import convnet, mlp
+from noiseproof.models import convnet, mlp, resnet
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.mixtures import Component, clean
@@ -38,6 +38,7 @@ PROBLEMS = {
     "mlp": Problem(partial(mlp, hidden_sizes=(32,)), (28, 28, 1), 64),
     "convnet": Problem(partial(convnet, channels=(8, 16, 32)), (28, 28, 1), 128),
     "small_color_convnet": Problem(partial(convnet, channels=(8, 16, 32)), (16, 16, 3), 128),
+    "small_resnet": Problem(partial(resnet, depth=8, width=8), (16, 16, 3), 128),
 }
 
 

@@ -293,3 +293,12 @@ def test_tests_that_a_page_names_are_there() -> None:
     named = set(re.findall(r"`(?:tests/)?((?:\w+/)?test_\w+\.py)`", page))
     assert len(named) > 20
     assert {name for name in named if not (ROOT / "tests" / name).is_file()} == set()
+
+
+def test_the_figures_of_the_study_are_those_of_its_record():
+    """Catches a figure that is older than the record, or that no browser shows by itself."""
+    drawing = runpy.run_path(str(ROOT / "docs" / "draw_study.py"))
+    record = drawing["read_study"](drawing["RECORD"])
+    drawn = drawing["as_file"](drawing["PICTURES"]["step"](record))
+    assert drawn == (ROOT / "docs" / "images" / "study-step.svg").read_text("utf-8")
+    assert 'xmlns="http://www.w3.org/2000/svg"' in drawn

@@ -79,7 +79,7 @@ def test_factors_are_rounded_forward_and_backward_and_with_all_bits_not_at_all(m
 
 
 TINY = [
-    "meta_training --rule structured --pairs 1 --outer-steps 1 --windows 1",
+    "meta_training --rule structured --estimator nres --pairs 1 --outer-steps 1 --windows 1",
     "meta_training --rule structured --model small_color_convnet --pairs 1 --outer-steps 1"
     " --windows 1 --matmul-precision highest",
     "learned_step --rule structured --model mlp --steps 2 --windows 1",

@@ -63,6 +63,7 @@ def in_words(name: str, card: Mapping[str, Any]) -> str:
         "rule": card["rule"],
         "meta-trained on": card.get("meta_trained_on"),
         "good for": good_for(card),
+        "needs": "the loop of any optax optimizer: no second gradient, no average of weights",
         "it took": f"{cost['seconds']:,.0f} s on {cost['device']}" if cost else None,
         "held out": gain(card),
         "limits": card.get("limits"),
@@ -75,7 +76,13 @@ def in_words(name: str, card: Mapping[str, Any]) -> str:
 
 def good_for(card: Mapping[str, Any]) -> str | None:
     """The classifiers and runs that a learned optimizer was made for, in words."""
-    task = card.get("task")
+    task, tasks = card.get("task"), card.get("tasks")
+    if tasks:
+        lengths = [one.get("inner", {}).get("num_steps", card["num_steps"]) for one in tasks]
+        return (
+            f"classifiers of many kinds and sizes (meta-trained on {len(tasks)} small ones), runs"
+            f" of {min(lengths):,} to {max(lengths):,} steps"
+        )
     if not task:
         return None
     size = "×".join(map(str, task["image_shape"]))
