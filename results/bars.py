@@ -41,7 +41,7 @@ HEADER = (
 README = {
     "spectral-cifar-convnet/gpu/seed-0": "convnet, CIFAR-10 at 32×32, on a GPU",
     "spectral-cifar-convnet/seed-0": "convnet, CIFAR-10 at 16×16",
-    "spectral-fashion-convnet/seed-0": "convnet, Fashion-MNIST at 14×14",
+    "court-spectral-fashion-convnet": "convnet, Fashion-MNIST at 14×14",
     "court-spectral-fashion-mlp": "perceptron, Fashion-MNIST at 14×14",
 }
 """What the README shows: of three meta-seeds the one with the median difference to Adam."""
