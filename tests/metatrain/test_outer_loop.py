@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from noiseproof.metatrain import Objective, Placement, pes, target_of
+from noiseproof.metatrain import Objective, Placement, outer_loop, pes, target_of
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Theta
@@ -81,6 +82,22 @@ def test_a_learning_rate_that_is_too_small_grows() -> None:
     assert int(state.outer_step) == 40
     assert float(state.best_theta["log_rate"]) > np.log(0.05)
     assert float(state.initial_theta["log_rate"]) == pytest.approx(np.log(0.01))
+
+
+def test_an_outer_step_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a state that changes its type at the first score, so that all is compiled anew."""
+    kept: list[outer_loop.Steps] = []
+    build = outer_loop.build_steps
+
+    def kept_steps(*given: Any) -> outer_loop.Steps:
+        kept.append(build(*given))
+        return kept[-1]
+
+    monkeypatch.setattr(outer_loop, "build_steps", kept_steps)
+    plan = PLAN._replace(num_outer_steps=4, select_every=2)
+    meta_train(target_of(OBJECTIVE), ESTIMATOR, plan, DATA, DATA, jax.random.key(0))
+    (steps,) = kept
+    assert steps.advance._cache_size() == steps.score._cache_size() == 1
 
 
 def test_a_stopped_and_resumed_run_ends_bit_for_bit_the_same(tmp_path: Path) -> None:

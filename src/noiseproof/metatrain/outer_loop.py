@@ -121,7 +121,7 @@ def build_steps(target: Target, estimator: GradientEstimator, plan: Plan) -> Ste
 
     def start(data: Data, theta_key: PRNGKeyArray, runs_key: PRNGKeyArray) -> OuterState:
         theta = target.init(theta_key)
-        return OuterState(
+        state = OuterState(
             theta=theta,
             optimizer_state=optimizer.init(theta),
             estimator_state=estimator.init(theta, data, runs_key),
@@ -131,6 +131,7 @@ def build_steps(target: Target, estimator: GradientEstimator, plan: Plan) -> Ste
             best_select_loss=jnp.array(jnp.inf),
             seconds=jnp.zeros(()),
         )
+        return jax.tree.map(of_own_type, state)
 
     def advance(
         state: OuterState, data: Data, key: PRNGKeyArray
@@ -158,6 +159,13 @@ def build_steps(target: Target, estimator: GradientEstimator, plan: Plan) -> Ste
         refresh=jax.jit(target.refresh),
         score=jax.jit(score),
     )
+
+
+def of_own_type(leaf: Any) -> Array:
+    """An array whose type is not that of a plain number, which gives way to the first array that it
+    meets: the program that takes it would be compiled anew after the first step."""
+    array = jnp.asarray(leaf)
+    return array.astype(array.dtype) if jnp.issubdtype(array.dtype, jnp.number) else array
 
 
 def meta_train(
