@@ -1,5 +1,7 @@
 """Claims of an output folder: by one of many, after a kill, and never of what fits no memory."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -10,6 +12,19 @@ from noiseproof.experiment.reading import default_settings
 from noiseproof.metatrain.memory import check_runs_fit
 
 WANTED = {"seed": 0}
+
+STARTER = """
+import sys
+from pathlib import Path
+from noiseproof.experiment.folder import claim
+for line in sys.stdin:
+    try:
+        claim(Path(line.strip()), {"seed": 0})
+        print("claimed", flush=True)
+    except ValueError as error:
+        print(error, flush=True)
+"""
+"""A process that claims each folder it is told as soon as it is told, and says how that went."""
 
 
 def test_of_many_at_once_one_claims_and_the_others_are_told(tmp_path):
@@ -31,6 +46,23 @@ def test_of_many_at_once_one_claims_and_the_others_are_told(tmp_path):
             thread.join()
         assert sorted(told) == sorted(["claimed", *[f"{folder} is in use"] * 3])
         assert [path.name for path in folder.iterdir()] == ["config.json"]
+
+
+def test_of_two_processes_at_once_one_claims_and_the_other_is_told(tmp_path):
+    """Catches a lock that holds within one process only, and a traceback in place of one line."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    starters = [subprocess.Popen([sys.executable, "-c", STARTER], **pipes) for _ in range(2)]
+    for number in range(20):
+        folder = tmp_path / str(number) / "new"
+        for starter in starters[:: 1 - number % 2 * 2]:
+            starter.stdin.write(f"{folder}\n")
+        told = sorted(starter.stdout.readline() for starter in starters)
+        assert told[1] == "claimed\n"
+        assert told[0].startswith(f"The output folder {folder} is in use: choose another with")
+        assert [path.name for path in folder.iterdir()] == ["config.json"]
+    for starter in starters:
+        starter.communicate()
+        assert starter.returncode == 0
 
 
 @pytest.mark.parametrize("resume", [False, True])

@@ -22,3 +22,11 @@ def test_a_setting_that_is_newer_than_a_record_has_its_default_there(tmp_path: P
         ValueError, match=r"tuned with 'data.num_classes = 0', not 'data.num_classes = 3'"
     ):
         check_same_problem(tmp_path, other, PROBLEM)
+
+
+@pytest.mark.parametrize("section", ["7", "[7]", '"x"', "true"])
+def test_a_section_that_is_no_object_is_one_line(tmp_path: Path, section: str) -> None:
+    """Catches a traceback, and Python's own words on what a dict is made of."""
+    (tmp_path / "config.json").write_text(f'{{"data": {section}}}', "utf-8")
+    with pytest.raises(ValueError, match=r"must be the folder of a run, with config\.json"):
+        check_same_problem(tmp_path, as_dict(default_settings([])), PROBLEM)

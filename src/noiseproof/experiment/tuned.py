@@ -168,14 +168,15 @@ def check_values(rival: str, values: Any, place: str) -> None:
 def check_same_problem(source: Path, record: Mapping[str, Any], sections: Sequence[str]) -> None:
     """Raises ValueError where a folder is no run's, or its sections of the settings are others."""
     try:
-        searched_on = dict(json.loads(read_whole(source / CONFIG_FILE)))
+        found = dict(json.loads(read_whole(source / CONFIG_FILE)))
+        searched_on = {section: dict(found.get(section) or {}) for section in sections}
     except (OSError, ValueError, TypeError, RecursionError):
         raise ValueError(
             f"{source} must be the folder of a run, with {CONFIG_FILE} and {TUNED_FILE}."
         ) from None
-    for section in sections:
+    for section, known in searched_on.items():
         # A record of before a setting was there has it at its default.
-        before = {**PLAIN.get(section, {}), **dict(searched_on.get(section) or {})}
+        before = {**PLAIN.get(section, {}), **known}
         now = dict(record[section])
         if section == "tuning":
             before, now = ({name: one.get(name) for name in COUNTED} for one in (before, now))
