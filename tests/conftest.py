@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 import scipy.io
@@ -52,6 +53,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest file begins, of those that processes share; it makes the small run for others."""
     items.sort(key=lambda item: item.path.name != "test_run.py")
+
+
+@pytest.fixture
+def without_shape_checks():
+    """Lets what beartype refuses reach the line that refuses it, and long runs be quick."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 TINY = {

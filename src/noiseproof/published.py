@@ -4,6 +4,7 @@ A learned optimizer on disk is `NAME.safetensors`, its weights, and `NAME.json`,
 holds the checksum of the weights and its own. Reading them needs no JAX and runs no code.
 """
 
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from noiseproof.seal import sha256, unfinished, unseal
 FOLDER = Path(__file__).parent / "zoo"
 """Of those that ship with the package."""
 
+FEWEST_STEPS = 10
+"""A shorter run has no parts in which rates could differ."""
+
 WEIGHTS_SUFFIX = ".safetensors"
 DTYPES = ("float16", "float32")
 
@@ -24,6 +28,15 @@ DTYPES = ("float16", "float32")
 def shipped_names() -> list[str]:
     """Names of the learned optimizers that ship with the package."""
     return sorted(path.stem for path in FOLDER.glob(f"*{WEIGHTS_SUFFIX}"))
+
+
+def check_num_steps(num_steps: Any) -> None:
+    """Raise ValueError unless a run of `num_steps` is one that a learned optimizer can train."""
+    if not isinstance(num_steps, Integral) or int(num_steps) < FEWEST_STEPS:
+        raise ValueError(
+            f"num_steps must be a whole number, {FEWEST_STEPS} at least, got {short(num_steps)};"
+            " give the length of the whole training run."
+        )
 
 
 def find(name: str | Path) -> Path:

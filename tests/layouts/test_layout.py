@@ -1,6 +1,5 @@
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -14,14 +13,6 @@ IMAGE_SHAPE = (4, 4, 1)
 
 def zeros(*shape: int) -> jax.Array:
     return jnp.zeros(shape)
-
-
-@pytest.fixture
-def without_shape_checks():
-    """What other tests have beartype refuse is refused without it, too."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def dense_params(num_layers: int, name: str = "layers") -> dict:

@@ -5,10 +5,8 @@ On small tensors other threads of PyTorch only wait, and many tests run at once.
 
 import importlib.util
 import re
-from collections.abc import Iterator
 from typing import Any
 
-import jaxtyping
 import pytest
 
 if importlib.util.find_spec("torch"):
@@ -23,7 +21,7 @@ def read(model: Any, **options: Any) -> dict[str, Any]:
     """The role of each param by its name."""
     from noiseproof.torch import LearnedOptimizer, Role  # shape checks must be on before
 
-    (group,) = LearnedOptimizer(model, num_steps=9, **options).param_groups
+    (group,) = LearnedOptimizer(model, num_steps=10, **options).param_groups
     names = [name for name, _ in model.named_parameters()]
     return {name: Role(*role) for name, role in zip(names, group["roles"], strict=True)}
 
@@ -48,14 +46,6 @@ def check_roles(model: Any, kinds: dict[str, str], refused: str | None) -> None:
     with pytest.raises(ValueError, match=refused) as refusal:
         read(model)
     assert len(str(refusal.value)) < 300
-
-
-@pytest.fixture
-def without_shape_checks() -> Iterator[None]:
-    """Other tests check the shapes of steps; of many steps that would take most of the time."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def sharded():
 
 
 def build(*args, **options):
-    return LearnedOptimizer(*args, **{"num_steps": 5, **options})
+    return LearnedOptimizer(*args, **{"num_steps": 10, **options})
 
 
 REFUSED = {
@@ -61,7 +61,18 @@ REFUSED = {
         lambda: build([{"params": [torch.zeros(3, dtype=torch.int32)], "role": "bias"}]),
         "must be a tensor of floats, got torch.int32",
     ),
-    "num_steps": (lambda: build(small_net(), num_steps=0), "num_steps must be a positive"),
+    "num_steps": (
+        lambda: build(small_net(), num_steps=0),
+        "num_steps must be a whole number, 10 at least, got 0; give the length of the whole",
+    ),
+    "num_steps of a group": (
+        lambda: build([{"params": small_net().parameters(), "num_steps": 5}]),
+        "10 at least, got 5",
+    ),
+    "empty weights": (
+        lambda: build(nn.Sequential(nn.Conv2d(1, 0, 3), nn.Linear(4, 3))),
+        r"0.weight must hold at least one number, got shape \(0, 1, 3, 3\)",
+    ),
     "lr": (lambda: build(small_net(), lr=-1.0), "lr must be a number that is not negative"),
     "name": (lambda: build(small_net(), "spectral"), "There is no learned optimizer 'spectral'"),
     "role": (lambda: build(small_net(), roles={"0.weight": "main"}), "must be one of first"),

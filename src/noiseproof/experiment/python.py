@@ -29,6 +29,7 @@ from noiseproof.metatrain.objective import Objective, recipe_of
 from noiseproof.metatrain.outer_loop import Plan
 from noiseproof.metatrain.outer_loop import meta_train as outer_loop
 from noiseproof.metatrain.sharding import Placement
+from noiseproof.published import check_num_steps
 from noiseproof.report.page import render
 from noiseproof.report.tables import accuracy_text
 from noiseproof.results import MetaTraining, MetricsLine, Record, Run, summarize
@@ -91,13 +92,15 @@ def objective(
     Args:
         task: The inner problem, see `image_classification`.
         learned: The rule, see `structured`.
-        num_steps: Length of an inner run.
+        num_steps: Length of an inner run, 10 at least.
         loss_interval: Steps between two evaluations of the outer loss; divides the run.
         last_share: The last share of a run whose outer loss counts, in (0, 1].
 
     Raises:
-        ValueError: The task is no classification, or its model does not say its `image_shape`.
+        ValueError: The run is too short, the task is no classification, or its model does not say
+            its `image_shape` or holds no weights, or others than floats.
     """
+    check_num_steps(num_steps)
     about = classification_of(task)
     params = jax.eval_shape(about.model.init, jax.random.key(0))
     if about.model.image_shape is None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.messages import short
+from noiseproof.published import check_num_steps
 from noiseproof.torch.foreach import foreach_step
 from noiseproof.torch.moments import LEAST_EXPONENT, Moments, run_exponent
 from noiseproof.torch.plain import plain_step
@@ -39,7 +40,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         params: A classifier. Or its params or param groups, with `model=`; or groups that each say
             the `role` of their tensors, as a kind or a `Role`.
         name: A shipped name, a folder of a run, or a `.safetensors` file.
-        num_steps: Length of the training run.
+        num_steps: Length of the training run, 10 at least.
         lr: Multiplies every step. A scheduler may change it, on top of the learned schedule.
         model: The classifier, where `params` are not.
         example: A batch of images. One forward pass on them says the order of layers, and what
@@ -70,8 +71,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         foreach: bool | None = None,
         capturable: bool = True,
     ) -> None:
-        if not isinstance(num_steps, int) or num_steps < 1:
-            raise ValueError(f"num_steps must be a positive whole number, got {short(num_steps)}.")
+        check_num_steps(num_steps)
         if not isinstance(lr, Tensor) and not 0.0 <= lr < math.inf:
             raise ValueError(f"lr must be a number that is not negative, got {short(lr)}.")
         self.theta = load_theta(name)
@@ -87,7 +87,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         self.constants: dict[Any, Any] = {}
         defaults = {
             "lr": lr,
-            "num_steps": num_steps,
+            "num_steps": int(num_steps),
             "maximize": maximize,
             "foreach": foreach,
             "capturable": capturable,
@@ -99,6 +99,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         """Add tensors of the model, or such as say their `role`; the run goes on where it is."""
         super().add_param_group(param_group)
         try:
+            check_num_steps(param_group["num_steps"])
             param_group["roles"] = self.roles_of(param_group)
         except ValueError:
             self.param_groups.pop()

@@ -136,7 +136,7 @@ def ends(module: nn.Module, role: Role | None, param: Tensor) -> tuple[int, int]
 
 
 def check_whole(param: Tensor, name: str) -> None:
-    """Raise ValueError unless a param is a whole tensor of floats."""
+    """Raise ValueError unless a param is a whole tensor of floats, at least one."""
     kinds = {kind.__name__ for kind in type(param).__mro__}
     if kinds & {"FlatParameter", "DTensor"} or hasattr(param, "_is_flat_param"):
         raise ValueError(
@@ -145,6 +145,10 @@ def check_whole(param: Tensor, name: str) -> None:
         )
     if "UninitializedTensorMixin" in kinds:
         raise ValueError(f"{short(name)[1:-1]} has no shape yet; run the model on a batch first.")
+    if not param.numel():
+        raise ValueError(
+            f"{short(name)[1:-1]} must hold at least one number, got shape {tuple(param.shape)}."
+        )
     if not param.is_floating_point():
         raise ValueError(f"{short(name)[1:-1]} must be a tensor of floats, got {param.dtype}.")
 

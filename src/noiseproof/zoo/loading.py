@@ -5,7 +5,6 @@ says which rule the weights belong to. Loading is offline and runs no code from 
 """
 
 import warnings
-from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +19,9 @@ from noiseproof.messages import short
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.precision import in_float32
-from noiseproof.published import find
+from noiseproof.published import check_num_steps, find
 from noiseproof.types import Layout, LearnedOptimizer, Params, Theta
 from noiseproof.zoo.cards import Card
-
-FEWEST_STEPS = 10
-"""A shorter run has no parts in which rates could differ."""
 
 FAR = 10.0
 """A run or a classifier that many times larger or smaller than that of the card is warned of."""
@@ -104,11 +100,8 @@ def load(
     """
     # Within optax.inject_hyperparams it is traced, and has no value to check.
     is_known = not isinstance(num_steps, jax.Array)
-    if is_known and not (isinstance(num_steps, Integral) and int(num_steps) >= FEWEST_STEPS):
-        raise ValueError(
-            f"num_steps must be a whole number, {FEWEST_STEPS} at least, got {short(num_steps)};"
-            " give the length of the whole training run."
-        )
+    if is_known:
+        check_num_steps(num_steps)
     if not any(map(is_role, jax.tree.leaves(layout, is_leaf=is_role))):
         raise ValueError(
             "layout must hold the roles of the classifier's tensors, got"
