@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "torch_training_loop.py"
 
 def test_the_training_loop_trains(monkeypatch, capsys):
     """Catches an optimizer that does not learn under batch norm, and marks that went lost."""
-    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), "60"])
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), "100"])
     runpy.run_path(str(EXAMPLE), run_name="__main__")
     printed = capsys.readouterr().out
     clean, noisy = (float(text) for text in re.findall(r" (\d\.\d{3})  \(one classifier", printed))
