@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from noiseproof.layouts.layout import check_layout, layout_of, roles
+from noiseproof.layouts.layout import fit_layout, layout_of, roles
 from noiseproof.models import convnet, mlp
 from noiseproof.types import TensorRole
 
@@ -173,16 +173,16 @@ def test_a_forward_pass_that_fails_is_one_line():
         layout_of([{"w": zeros(16, 3)}], IMAGE_SHAPE, apply=lambda p: p)
 
 
-def test_check_layout_compares_structures():
+def test_a_layout_fits_params_of_its_structure():
     params = dense_params(2)
     layout = layout_of(params, IMAGE_SHAPE)
-    check_layout(layout, params)
+    fit_layout(layout, params)
     with pytest.raises(ValueError, match="they have no tensor 'params/layers_2/bias'"):
-        check_layout(layout_of(dense_params(3), IMAGE_SHAPE), params)
+        fit_layout(layout_of(dense_params(3), IMAGE_SHAPE), params)
     with pytest.raises(ValueError, match="has no role for 'params/layers_1/bias'"):
-        check_layout(layout_of(dense_params(1), IMAGE_SHAPE), params)
+        fit_layout(layout_of(dense_params(1), IMAGE_SHAPE), params)
     with pytest.raises(ValueError, match="must hold a TensorRole for each tensor, got 'first'"):
-        check_layout(jax.tree.map(lambda _: "first", params), params)
+        fit_layout(jax.tree.map(lambda _: "first", params), params)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +237,28 @@ def test_axes_are_taken_as_optax_takes_them():
         layout_of(params, IMAGE_SHAPE, convention=tree[:2])
     with pytest.raises(ValueError, match=r"convention must be one of .*, got 'keras'"):
         layout_of(params, IMAGE_SHAPE, convention="keras")
+    for wrong, words in ((numbers(2, 0), r"\(2, 0\) are none of"), (numbers(1, -1), "named twice")):
+        with pytest.raises(ValueError, match=words):
+            layout_of(params, IMAGE_SHAPE, convention=[*tree[:2], wrong])
+
+
+def test_the_name_of_a_library_says_which_axes_are_inputs():
+    """Catches a convention that is checked and then not used."""
+    square = [{"weight": zeros(16, 16)}, {"weight": zeros(3, 16)}]
+    layout = layout_of(square, IMAGE_SHAPE, convention="equinox")
+    assert [(role.inputs, role.outputs) for role in roles(layout)] == [((1,), (0,))] * 2
+    with pytest.raises(ValueError, match="take the 16 values"):
+        layout_of(square[::-1], IMAGE_SHAPE, convention="haiku")
+
+
+def test_sizes_that_do_not_fit_refuse_an_order_by_numbers():
+    """Catches numbers that count something else than depth, and logits that nobody yields."""
+    shapes = [(16, 5), (7, 6), (5, 7), (5, 2)]
+    params = {f"layers_{at}": {"w": zeros(*shape)} for at, shape in enumerate(shapes)}
+    with pytest.raises(ValueError, match="do not say where 'layers_1/w' of shape"):
+        layout_of(params, IMAGE_SHAPE)
+    with pytest.raises(ValueError, match="The last weight must yield 4 logits, got '0/w'"):
+        layout_of([{"w": zeros(16, 3)}], IMAGE_SHAPE, num_classes=4)
 
 
 def test_numbers_slopes_and_layer_scales_are_gains_with_a_notice():
@@ -250,6 +272,8 @@ def test_lists_of_weights_and_biases_have_no_names():
     layout = layout_of([(zeros(16, 5), zeros(5)), (), (zeros(5, 3), zeros(3))], IMAGE_SHAPE)
     kinds = [role.kind for role in roles(layout)]
     assert kinds == ["first", "bias", "readout", "bias"]
+    rows = layout_of([(zeros(16, 5), zeros(1, 5)), (zeros(5, 3), zeros(1, 3))], IMAGE_SHAPE)
+    assert [role.kind for role in roles(rows)] == kinds
     with pytest.raises(ValueError, match=r"Nothing says what '1/0' of shape \(5,\) is; write"):
         layout_of([zeros(16, 5), (zeros(5), zeros(5)), zeros(5, 3)], IMAGE_SHAPE)
 

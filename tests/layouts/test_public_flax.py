@@ -247,7 +247,8 @@ def mb_conv(block: str) -> list[str]:
 
 
 def encoder(block: str) -> list[str]:
-    attention = [f"{block}/attention/{name}" for name in ("query", "key", "value", "out")]
+    names = "query", "key", "value", "out"
+    attention = [f"{block}/attention/{name} attention" for name in names]
     return [*attention, f"{block}/mlp/layers/0", f"{block}/mlp/layers/2"]
 
 

@@ -281,7 +281,10 @@ NETS = {
             f"blocks/{index}/{name}"
             for index in range(2)
             for name in (
-                *(f"attention/{part}_proj" for part in ("query", "key", "value", "output")),
+                *(
+                    f"attention/{part}_proj attention"
+                    for part in ("query", "key", "value", "output")
+                ),
                 *("linear1", "linear2"),
             )
         )

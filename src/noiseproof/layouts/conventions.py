@@ -69,18 +69,16 @@ def table_kind(tensor: Tensor) -> str | None:
 def is_vector(tensor: Tensor) -> bool:
     """Whether a tensor is no weight: by its own name, or as it has one axis."""
     vector_words = BIAS_WORDS | NORM_WORDS | STATISTIC_WORDS
-    if len(tensor.shape) < 2 or table_kind(tensor) or own_words(tensor) & vector_words:
-        return True
-    is_thin = sum(size > 1 for size in tensor.shape) < 2
-    return is_thin and not own_words(tensor) & WEIGHT_WORDS and not unnamed(tensor)
+    named = table_kind(tensor) or own_words(tensor) & vector_words
+    return len(tensor.shape) < 2 or bool(named)
 
 
 def is_second_of_pair(tensor: Tensor, tensors: Sequence[Tensor]) -> bool:
     """Whether a tensor is the bias of a (weight, bias), of one unit in all axes but the last."""
     beside = [other for other in tensors if other.path[:-1] == tensor.path[:-1]]
-    if not unnamed(tensor) or len(beside) != 2 or beside[1] != tensor:
+    if not unnamed(tensor) or len(beside) != 2 or beside[1] != tensor or is_vector(beside[0]):
         return False
-    return math.prod(tensor.shape) == tensor.shape[-1] == beside[0].shape[-1] > 1
+    return math.prod(tensor.shape) == tensor.shape[-1] == beside[0].shape[-1]
 
 
 def unnamed(tensor: Tensor) -> bool:
@@ -123,20 +121,15 @@ def puts_outputs_first(weights: Sequence[Tensor], image_shape: tuple[int, int, i
     """
     if not all("weight" in own_words(weight) for weight in weights):
         return False
+    shapes = [weight.shape for weight in weights]
     if any(weight.is_attribute for weight in weights):
         return True
-    ways = [
-        (find, [find(weight) for weight in weights if len(weight.shape) != 3])
-        for find in (inputs_first_axes, outputs_first_axes)
-    ]
-    shapes = [weight.shape for weight in weights if len(weight.shape) != 3]
+    ways = [[find(one) for one in weights] for find in (inputs_first_axes, outputs_first_axes)]
     fitting = [
-        any(
-            takes_image(axes, shape, image_shape) for axes, shape in zip(found, shapes, strict=True)
-        )
-        for _, found in ways
+        any(takes_image(*pair, image_shape) for pair in zip(found, shapes, strict=True))
+        for found in ways
     ]
-    square = [all(len(set(axes.points)) < 2 for axes in found) for _, found in ways]
+    square = [all(len(set(axes.points)) < 2 for axes in found) for found in ways]
     if fitting[0] != fitting[1]:
         return fitting[1]
     if square[0] != square[1]:

@@ -14,12 +14,10 @@ import jax
 from jaxtyping import PyTree
 
 from noiseproof.layouts.conventions import given_axes, named_axes
-from noiseproof.layouts.meetings import Use
 from noiseproof.layouts.named_roles import named_roles
-from noiseproof.layouts.tensors import Tensor, check_image_shape, names, tensors_of
+from noiseproof.layouts.tensors import check_image_shape, names, tensors_of
 from noiseproof.layouts.traced_roles import traced_roles
 from noiseproof.layouts.tracing import trace
-from noiseproof.layouts.views import Factor
 from noiseproof.messages import short
 from noiseproof.types import Layout, Params, TensorRole
 
@@ -41,7 +39,8 @@ def layout_of(
             It is traced once, on shapes alone, and says all that names leave open.
         convention: Which axes of a weight are inputs and outputs: the name of a library (`"flax"`,
             `"haiku"`, `"equinox"`, `"torch"`), or `optax.contrib.MuonDimensionNumbers` for each
-            tensor, as a tree, a prefix of one or a function of the params. None detects it.
+            tensor, as a tree, a prefix of one or a function of the params. None detects it, and
+            `apply` needs none.
         num_classes: Number of logits, by which the readout is known where there is no `apply`.
 
     Returns:
@@ -55,35 +54,18 @@ def layout_of(
     check_image_shape(image_shape)
     tensors = tensors_of(params)
     structure = jax.tree.structure(params)
-    is_named = convention is None or isinstance(convention, str)
-    axes = {} if is_named else given_axes(tensors, params, convention)
     if apply is not None:
-        traced = trace(apply, params, image_shape)
-        uses = [with_given(use, tensors[use.leaf], axes.get(use.leaf)) for use in traced.uses]
-        return structure.unflatten(traced_roles(tensors, traced._replace(uses=uses)))
-    axes = named_axes(tensors, image_shape, convention) if is_named else axes
+        return structure.unflatten(traced_roles(tensors, trace(apply, params, image_shape)))
+    if convention is None or isinstance(convention, str):
+        axes = named_axes(tensors, image_shape, convention)
+    else:
+        axes = given_axes(tensors, params, convention)
     return structure.unflatten(named_roles(tensors, axes, image_shape, num_classes))
 
 
-def with_given(use: Use, tensor: Tensor, axes: Any) -> Use:
-    """A use as a weight with its axes as they were given, if they were."""
-    if axes is None or use.how != "weight":
-        return use
-
-    def factors(given: tuple[int, ...]) -> tuple[Factor, ...]:
-        return tuple(Factor(at, tensor.shape[at]) for at in given if tensor.shape[at] > 1)
-
-    return use._replace(inputs=factors(axes.inputs), outputs=factors(axes.outputs))
-
-
-def roles(layout: Layout) -> list[TensorRole]:
-    """The roles of `layout` in the order of the leaves of the params."""
+def roles(layout: Layout) -> list[Any]:
+    """The roles of `layout`, and what else it holds, in the order of the leaves of the params."""
     return jax.tree.leaves(layout, is_leaf=is_role)
-
-
-def check_layout(layout: Layout, params: Params) -> None:
-    """Raise ValueError unless `layout` has a role for each tensor of `params`, see `fit_layout`."""
-    fit_layout(layout, params)
 
 
 def fit_layout(layout: Layout, params: PyTree) -> list[TensorRole]:

@@ -5,14 +5,13 @@ entry by entry makes them gains, a concatenation makes them tokens, and to be lo
 makes them an embedding.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 from jax.extend.core import JaxprEqn
 
 from noiseproof.layouts.views import (
-    UNKNOWN,
     Dims,
     Factor,
     axes_of,
@@ -116,7 +115,12 @@ def meeting(equation: JaxprEqn, values: list[Value], uses: list[Use]) -> Value:
         return product(equation, values, dot_contraction(equation), uses)
     if name == "conv_general_dilated":
         return product(equation, values, filter_contraction(equation), uses)
-    fitted = [fit(value, shape_out(equation)) for value in values]
+    shape = shape_out(equation)
+    # Nothing is known where the ranks differ.
+    fitted = [
+        mapped(value, lambda dims: dims if len(dims) == len(shape) else unknown(shape))
+        for value in values
+    ]
     result = merged(fitted)
     if result.image is None:
         return result
@@ -128,14 +132,10 @@ def meeting(equation: JaxprEqn, values: list[Value], uses: list[Use]) -> Value:
     return result._replace(views={})
 
 
-def fit(value: Value, shape: tuple[int, ...]) -> Value:
-    """A value at the shape of a result, of which nothing is known where the ranks differ."""
-
-    def at_shape(dims: Dims) -> Dims:
-        return dims if len(dims) == len(shape) else unknown(shape)
-
-    views = {leaf: at_shape(dims) for leaf, dims in value.views.items()}
-    return value._replace(views=views, image=None if value.image is None else at_shape(value.image))
+def mapped(value: Value, move: Callable[[Dims], Dims]) -> Value:
+    """A value whose axes were moved, and nothing else."""
+    views = {leaf: move(dims) for leaf, dims in value.views.items()}
+    return value._replace(views=views, image=None if value.image is None else move(value.image))
 
 
 def covers_space(dims: Dims, image: Dims) -> bool:
@@ -236,32 +236,12 @@ def linear(equation: JaxprEqn, values: list[Value], parts: Contraction, uses: li
         after = left.after | right.after
         uses.extend(Use(leaf, "attend") for leaf in after)
         return Value(image=image, after=after)
-    views: dict[int, Dims] = {}
-    result = Value(views)
-    for side, value in enumerate(values):
-        own = {
-            leaf: beside(equation, parts, side, dims, values) for leaf, dims in value.views.items()
-        }
-        views.update({leaf: placed(equation, parts, pair) for leaf, pair in own.items()})
-        if value.image is not None:
-            pair = beside(equation, parts, side, value.image, values)
-            result = value._replace(views=views, image=placed(equation, parts, pair))
-    return result
-
-
-def beside(
-    equation: JaxprEqn, parts: Contraction, side: int, dims: Dims, values: list[Value]
-) -> tuple[Dims, Dims]:
-    """The dimensions of one operand, and for the other ones that hold nothing; where the other is
-    constant, as when images are resized by a product, they take the place of those summed over.
-    """
-    shape = shape_in(equation, 1 - side)
-    axes = {factor.axis for factor in factors_at(parts.summed[side], dims)}
-    other: Dims = ((),) * len(shape)
-    if not matters(values[1 - side]):
-        axis = axes.pop() if len(axes) == 1 else UNKNOWN
-        other = tuple(one(axis, size) for size in shape)
-    return (dims, other) if side == 0 else (other, dims)
+    nothing = [((),) * len(shape_in(equation, side)) for side in (0, 1)]
+    alone = (
+        mapped(left, lambda dims: placed(equation, parts, (dims, nothing[1]))),
+        mapped(right, lambda dims: placed(equation, parts, (nothing[0], dims))),
+    )
+    return merged(alone)
 
 
 def placed(equation: JaxprEqn, parts: Contraction, pair: tuple[Dims, Dims]) -> Dims:

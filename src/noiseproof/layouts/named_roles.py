@@ -17,7 +17,7 @@ from noiseproof.layouts.conventions import (
     STATISTIC_WORDS,
     WEIGHT_WORDS,
     Axes,
-    is_vector,
+    is_second_of_pair,
     table_kind,
     takes_image,
     unnamed,
@@ -145,8 +145,7 @@ def vector_kind(tensor: Tensor, tensors: Sequence[Tensor]) -> str:
         if words(name) & NORM_WORDS:
             return "norm"
     if unnamed(tensor):
-        beside = [other for other in tensors if other.path[:-1] == tensor.path[:-1]]
-        if len(beside) == 2 and beside[1] == tensor and not is_vector(beside[0]):
+        if is_second_of_pair(tensor, tensors):
             return "bias"
         raise ValueError(f"Nothing says what {title(tensor)} is; {REMEDY}.")
     if not own_words(tensor) & WEIGHT_WORDS:

@@ -6,10 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
 from noiseproof.layouts.conventions import BIAS_WORDS, REMEDY, Axes
-from noiseproof.layouts.tensors import Tensor, own_words, title, words
-
-BACKWARD_WORDS = frozenset({"up", "dec", "decoder", "deconv", "upconv", "upsample"})
-"""Words of layers that mirror others, whose numbers often count down."""
+from noiseproof.layouts.tensors import Tensor, own_words, title
 
 
 def in_order(
@@ -106,7 +103,7 @@ def siblings_in_order(
     if len(between) < 2:
         return ordered
     of_one_name = [name for name in names if stems([name]) == stems(between)]
-    if not of_one_name or is_counted(of_one_name) or words(between[0]) & BACKWARD_WORDS:
+    if not of_one_name or is_counted(of_one_name):
         return None
     by_stem = sorted(ordered, key=lambda name: numbered(name)[0])
     by_number = sorted(by_stem, key=numbered)

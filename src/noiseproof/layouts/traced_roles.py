@@ -27,22 +27,8 @@ def traced_roles(tensors: Sequence[Tensor], traced: Traced) -> list[TensorRole]:
     if not weights:
         raise ValueError("params must hold at least one weight that meets the image, got none.")
     places = {leaf: place for place, leaf in enumerate(weights)}
-    last = readouts(traced, places)
     attended = frozenset(use.leaf for use in traced.uses if use.how == "attend")
-    return [role(tensor, uses[tensor.leaf], places, last, attended) for tensor in tensors]
-
-
-def readouts(traced: Traced, places: dict[int, int]) -> frozenset[int]:
-    """The weights that yield the logits; of many that are added up those of as many units."""
-    if len(traced.last) < 2:
-        return traced.last
-    units = {
-        use.leaf: math.prod(factor.size for factor in use.outputs)
-        for use in traced.uses
-        if use.how == "weight"
-    }
-    fitting = {leaf for leaf in traced.last if units[leaf] == traced.num_logits}
-    return frozenset(fitting or {max(traced.last, key=lambda leaf: places[leaf])})
+    return [role(tensor, uses[tensor.leaf], places, traced.last, attended) for tensor in tensors]
 
 
 def role(
@@ -65,8 +51,7 @@ def role(
     use = next(use for use in uses if use.how == "weight")
     found = weight_role(tensor, use, is_last=tensor.leaf in last) or unknown_role(
         tensor,
-        "apply lays it out in a way that can not be followed; give its axes by convention=, as"
-        " optax.contrib.MuonDimensionNumbers",
+        "apply lays it out in a way that can not be followed; put its TensorRole into the layout",
     )
     attends = tensor.leaf in attended or (use.after and use.after <= attended)
     if attends and found.kind in ("hidden", "pointwise"):
@@ -155,12 +140,6 @@ def with_axes(
 ) -> TensorRole | None:
     """A role with the axes of its tensor, none where they are as the package's own; None where they
     can not be followed."""
-    if not {factor.axis for factor in outputs}:
-        left = [axis for axis in range(len(tensor.shape)) if axis not in {f.axis for f in inputs}]
-        outputs = [Factor(axis, tensor.shape[axis]) for axis in left if tensor.shape[axis] > 1]
-    if not inputs:
-        left = [axis for axis in range(len(tensor.shape)) if axis not in {f.axis for f in outputs}]
-        inputs = [Factor(axis, tensor.shape[axis]) for axis in left if tensor.shape[axis] > 1]
     inputs, outputs = fused(inputs), fused(outputs)
     every = sorted({*inputs, *outputs}, key=lambda factor: (factor.axis, -factor.stride))
     if any(factor.size != tensor.shape[factor.axis] for factor in every):

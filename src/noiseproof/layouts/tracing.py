@@ -7,6 +7,7 @@ the image, the tensors are used (see `meetings`).
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, NamedTuple, SupportsIndex
 
 import jax
@@ -21,6 +22,7 @@ from noiseproof.layouts.meetings import (
     WIDTH,
     Use,
     Value,
+    mapped,
     matters,
     meeting,
     merged,
@@ -47,12 +49,10 @@ class Traced(NamedTuple):
     Attributes:
         uses: What it did with each tensor, in order.
         last: The weights that yield the logits.
-        num_logits: Size of the last axis of what it returned.
     """
 
     uses: list[Use]
     last: frozenset[int]
-    num_logits: int
 
 
 def trace(
@@ -82,7 +82,7 @@ def trace(
     values.append(Value(image=whole(images.shape, (BATCH, HEIGHT, WIDTH, FEATURE)), is_raw=True))
     uses: list[Use] = []
     (result,) = follow(closed.jaxpr, values, uses)
-    return Traced(uses, result.after, logits.shape[-1])
+    return Traced(uses, result.after)
 
 
 def first_line(error: Exception) -> str:
@@ -116,7 +116,7 @@ def results(equation: JaxprEqn, values: list[Value], uses: list[Use]) -> list[Va
     if inner is not None:
         return follow(inner, values, uses)
     if name in MOVES and not any(matters(value) for value in values[1:]):
-        return [moved(equation, values[0], MOVES[name])] * num_results
+        return [mapped(values[0], partial(MOVES[name], equation))] * num_results
     return [meeting(equation, values, uses)] * num_results
 
 
@@ -132,13 +132,6 @@ def inner_jaxpr(equation: JaxprEqn) -> Jaxpr | None:
 def opened(jaxpr: Any) -> Any:
     """A jaxpr without its constants, of which nothing is to be known."""
     return jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
-
-
-def moved(equation: JaxprEqn, value: Value, move: Callable[[JaxprEqn, Dims], Dims]) -> Value:
-    """A value whose axes were moved, and nothing else."""
-    views = {leaf: move(equation, dims) for leaf, dims in value.views.items()}
-    image = None if value.image is None else move(equation, value.image)
-    return value._replace(views=views, image=image)
 
 
 def broadcast(equation: JaxprEqn, dims: Dims) -> Dims:
@@ -194,24 +187,11 @@ def scan(equation: JaxprEqn, values: list[Value], uses: list[Use]) -> list[Value
     """Follow the body of a `scan`, whose layers may be stacked along a tensor's first axis."""
     num_fixed, num_carried = equation.params["num_consts"], equation.params["num_carry"]
     split = num_fixed + num_carried
-    slices = [dropped_first(value) for value in values[split:]]
+    slices = [mapped(value, lambda dims: dims[1:]) for value in values[split:]]
     body = opened(equation.params["jaxpr"])
     found = settled(body, values[:num_fixed], values[num_fixed:split], slices, uses)
-    stacked = [with_first(value) for value in found[num_carried:]]
+    stacked = [mapped(value, lambda dims: ((), *dims)) for value in found[num_carried:]]
     return [*found[:num_carried], *stacked]
-
-
-def dropped_first(value: Value) -> Value:
-    """A value without its first dimension."""
-    views = {leaf: dims[1:] for leaf, dims in value.views.items()}
-    return value._replace(views=views, image=value.image and value.image[1:])
-
-
-def with_first(value: Value) -> Value:
-    """A value with a first dimension of which nothing is known."""
-    views = {leaf: ((), *dims) for leaf, dims in value.views.items()}
-    image = None if value.image is None else ((), *value.image)
-    return value._replace(views=views, image=image)
 
 
 def while_loop(equation: JaxprEqn, values: list[Value], uses: list[Use]) -> list[Value]:

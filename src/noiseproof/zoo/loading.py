@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from noiseproof.checkpoint import load_theta
-from noiseproof.layouts.layout import is_role
+from noiseproof.layouts.layout import is_role, roles
 from noiseproof.layouts.tensors import check_weights
 from noiseproof.messages import short
 from noiseproof.models import MODELS
@@ -102,7 +102,7 @@ def load(
     is_known = not isinstance(num_steps, jax.Array)
     if is_known:
         check_num_steps(num_steps)
-    if not any(map(is_role, jax.tree.leaves(layout, is_leaf=is_role))):
+    if not any(map(is_role, roles(layout))):
         raise ValueError(
             "layout must hold the roles of the classifier's tensors, got"
             f" {short(layout)}; give noiseproof.layout_of(params, image_shape)."
