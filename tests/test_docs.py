@@ -24,7 +24,7 @@ import typer
 
 from noiseproof import cli
 from noiseproof.corruptions.families import FAMILY_OF
-from noiseproof.experiment.reading import default_settings, load_preset
+from noiseproof.experiment.reading import load_preset, with_settings
 from noiseproof.results import read_record, tuning_costs
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +110,7 @@ def test_the_words_of_a_command_are_known(words: list[str]) -> None:
     if "preset" in given:
         assert load_preset(given["preset"], given["settings"])
     else:
-        assert default_settings(given.get("settings", []))
+        assert with_settings({}, given.get("settings", []), "settings")
 
 
 @pytest.mark.filterwarnings("ignore:.* is not the official file")

@@ -32,7 +32,8 @@ def stepped():
     @jax.jit
     def one(state):
         state, loss = inner_loop.step(TASK, SGD, state, DATA, KEY)
-        return state, loss, inner_loop.meta_loss(TASK, SGD, state, DATA, KEY)
+        outer_key = inner_loop.step_keys(state.step, KEY)[2]
+        return state, loss, inner_loop.meta_loss(TASK, SGD, state, DATA, outer_key)
 
     state = inner_loop.init(TASK, SGD, KEY)
     rows = []
@@ -147,8 +148,8 @@ def test_batch_recipe_and_meta_loss_draw_from_keys_of_their_own():
         state = inner_loop.init(loss, recipe, KEY)
         draws.append(inner_loop.advance(loss, recipe, state, DATA, 10, KEY)[1])
     scores = [
-        inner_loop.meta_loss(task, recipe, state._replace(step=jnp.int32(step)), DATA, KEY)
-        for step in range(1, 11)
+        inner_loop.meta_loss(task, recipe, state, DATA, inner_loop.step_keys(step, KEY)[2])
+        for step in map(jnp.int32, range(1, 11))
     ]
     assert len(np.unique(np.concatenate([*draws, scores]))) == 1 + 10 + 10 + 10
 

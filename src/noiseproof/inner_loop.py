@@ -200,16 +200,9 @@ def advance_under(
 
 
 def meta_loss(
-    task: Task, recipe: Recipe, state: InnerState, data: Data, run_key: PRNGKeyArray
-) -> Scalar:
-    """The meta-loss of the recipe's answer after the last step taken."""
-    return meta_loss_under(task, recipe, state, data, step_keys(state.step, run_key)[2])
-
-
-def meta_loss_under(
     task: Task, recipe: Recipe, state: InnerState, data: Data, outer_key: PRNGKeyArray
 ) -> Scalar:
-    """`meta_loss` under a key that is known already."""
+    """The meta-loss of the recipe's answer after the last step taken, under the step's key."""
     return task.meta_loss(recipe.answer(state.params, state.optimizer_state), data, outer_key)
 
 
@@ -258,7 +251,7 @@ def unroll(
     ) -> tuple[InnerState, Losses]:
         own, outer = keys
         state, losses = advance_under(task, recipe, state, data, own)
-        loss = meta_loss_under(task, recipe, state, data, outer)
+        loss = meta_loss(task, recipe, state, data, outer)
         weight = jnp.where(state.step > first_counted, num_losses / num_counted, 0.0)
         clipped = jnp.minimum(loss, window.max_loss)
         finite = jnp.isfinite(losses).all() & jnp.isfinite(loss)

@@ -23,7 +23,7 @@ Layout: TypeAlias = Any
 """A pytree of the structure of the classifier's params whose leaves are `TensorRole`s."""
 
 Data: TypeAlias = Any
-"""A pytree of arrays: what a task's losses draw from."""
+"""A pytree of arrays: what a task's losses draw from, which alone knows its fields by name."""
 
 Image: TypeAlias = Float[Array, "height width channels"]
 """One image, float in [0, 1] (outside it only after an unclipped corruption)."""
@@ -33,9 +33,6 @@ Severity: TypeAlias = int | float | Int[Array, ""] | Float[Array, ""]
 
 Constant: TypeAlias = float | Float[Array, ""] | Int[Array, ""]
 """A constant of a corruption, such as a standard deviation: a Python number, or traced."""
-
-Corruption: TypeAlias = Callable[[Image, Severity, PRNGKeyArray], Image]
-"""`(image, severity, key) -> image`: a named corruption with five severities."""
 
 ImageTransform: TypeAlias = Callable[[Image, PRNGKeyArray], Image]
 """`(image, key) -> image`: a corruption of one fixed strength, or an augmentation."""

@@ -9,7 +9,7 @@ from noiseproof.evaluate.suites import clean_set, few
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.comparison import condition
 from noiseproof.experiment.corrupted_dataset import corrupt_dataset
-from noiseproof.experiment.reading import default_settings
+from noiseproof.experiment.reading import with_settings
 from noiseproof.types import Batch
 
 LABELS = np.array([3, 1, 4, 1, 5, 9], np.int32)
@@ -80,7 +80,7 @@ def test_what_noiseproof_corrupt_wrote_is_what_we_draw(tmp_path):
     """Catches published rows of other images or under another seed than our own."""
     corrupt_dataset("digits", tmp_path, corruptions=["contrast"])
     words = ["data.name=digits", "conditions.corruptions=['contrast']", "evaluation.num_images=0"]
-    experiment = build_experiment(default_settings(words), corrupted=tmp_path)
+    experiment = build_experiment(with_settings({}, words, "settings"), corrupted=tmp_path)
     sets = experiment.conditions.test_sets(experiment.split)
     rows = [condition(one) for one in sets]
     assert len(set(rows)) == len(rows)
@@ -91,6 +91,6 @@ def test_what_noiseproof_corrupt_wrote_is_what_we_draw(tmp_path):
     for ours, theirs in zip(*by_name.values(), strict=True):
         assert ours.severity == theirs.severity
         np.testing.assert_array_equal(ours.batch.images, theirs.batch.images)
-    developing = default_settings([*words, "evaluation.split=select"])
+    developing = with_settings({}, [*words, "evaluation.split=select"], "settings")
     with pytest.raises(ValueError, match=r"evaluation\.split must be test"):
         build_experiment(developing, corrupted=tmp_path)

@@ -8,7 +8,7 @@ import pytest
 
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.folder import claim
-from noiseproof.experiment.reading import default_settings
+from noiseproof.experiment.reading import with_settings
 from noiseproof.metatrain.memory import check_runs_fit
 
 WANTED = {"seed": 0}
@@ -86,7 +86,7 @@ def test_a_damaged_beginning_is_one_line(tmp_path, content):
 
 def start(words):
     """What a run does before it claims its folder."""
-    meta = build_experiment(default_settings(words)).meta
+    meta = build_experiment(with_settings({}, words, "settings")).meta
     check_runs_fit(meta.objectives, meta.estimator, meta.data)
 
 

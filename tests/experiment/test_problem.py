@@ -10,7 +10,7 @@ from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.choices import built
 from noiseproof.experiment.meta_problem import build_estimator
 from noiseproof.experiment.problem import build_problem
-from noiseproof.experiment.reading import default_settings
+from noiseproof.experiment.reading import with_settings
 from noiseproof.metatrain import ESTIMATORS, Objective
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.outer_losses import OUTER_LOSSES, OuterLoss
@@ -31,14 +31,14 @@ def test_every_estimator_takes_the_settings_that_it_has(kind: str) -> None:
         settings.append("estimator.truncation=5")
         num_steps = 5
     num_runs = 7 if kind.endswith("backprop") else 2 * 3
-    found = build_estimator(default_settings(settings), OBJECTIVE)
+    found = build_estimator(with_settings({}, settings, "settings"), OBJECTIVE)
     assert found.num_inner_steps == num_runs * num_steps
 
 
 @pytest.mark.parametrize(("model", "in_turn"), [("mlp", False), ("convnet", True)])
 def test_runs_of_a_convnet_go_in_turn_on_a_cpu(model: str, in_turn: bool) -> None:
     """Catches a placement that is not asked for, which costs convnets three times their time."""
-    problem = build_problem(default_settings([f"model.kind={model}"]), None)
+    problem = build_problem(with_settings({}, [f"model.kind={model}"], "settings"), None)
     expected = in_turn and jax.default_backend() == "cpu"
     assert problem.objective.placement.in_turn == expected
 
@@ -49,14 +49,16 @@ def test_run_lengths_reach_the_estimator() -> None:
         *("estimator.kind=truncated_backprop", "estimator.num_runs=7", "estimator.truncation=5"),
         "run_length={kind='curriculum', shortest=4, num_growing=100}",
     ]
-    estimator = build_estimator(default_settings(settings), OBJECTIVE)
+    estimator = build_estimator(with_settings({}, settings, "settings"), OBJECTIVE)
     theta = OBJECTIVE.learned.init(jax.random.key(0))
     state = estimator.init(theta, None, jax.random.key(1))
     assert state.num_truncations.tolist() == [1] * 7
 
 
 def outer_loss(num_channels: int, *settings: str) -> OuterLoss:
-    return built(OUTER_LOSSES, default_settings(settings).outer, num_channels=num_channels)
+    return built(
+        OUTER_LOSSES, with_settings({}, settings, "settings").outer, num_channels=num_channels
+    )
 
 
 def test_an_outer_loss_is_that_of_its_kind() -> None:
@@ -106,7 +108,7 @@ def test_bad_outer_losses_are_named(setting: str, message: str) -> None:
 )
 def test_what_does_not_fit_is_named_before_anything_runs(setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_experiment(default_settings([setting]))
+        build_experiment(with_settings({}, [setting], "settings"))
 
 
 def test_a_standardized_classifier_sees_images_of_mean_zero() -> None:
@@ -115,7 +117,9 @@ def test_a_standardized_classifier_sees_images_of_mean_zero() -> None:
     mean = dataset.train.images.mean() / 255.0
     images = jnp.full((1, *image_shape(dataset)), mean, jnp.float32)
     for standardize, seen in (("true", False), ("false", True)):
-        settings = default_settings(["model.hidden_sizes=[]", f"data.standardize={standardize}"])
+        settings = with_settings(
+            {}, ["model.hidden_sizes=[]", f"data.standardize={standardize}"], "settings"
+        )
         model = build_problem(settings, None).model
         logits = model.apply(model.init(jax.random.key(0)), images)
         assert (float(jnp.abs(logits).max()) > 1e-4) == seen

@@ -8,7 +8,6 @@ import pytest
 from noiseproof.experiment import choices
 from noiseproof.experiment.reading import (
     PRESETS,
-    default_settings,
     load_preset,
     preset_names,
     with_settings,
@@ -71,7 +70,7 @@ def test_a_scale_lies_between_preset_and_settings() -> None:
     with pytest.raises(ValueError, match=r"scale must be one of gpu in .*convnet, got 'huge'"):
         load_preset("spectral-cifar-convnet", ["scale=huge"])
     with pytest.raises(ValueError, match="scale must be one of - in settings, got 'gpu'"):
-        default_settings(["scale=gpu"])
+        with_settings({}, ["scale=gpu"], "settings")
 
 
 @pytest.mark.parametrize(
@@ -161,10 +160,10 @@ def test_an_unknown_preset_is_named_with_those_there_are() -> None:
 
 
 def test_defaults_can_be_set_over() -> None:
-    assert default_settings([]) == Settings()
-    assert default_settings(["inner.num_steps=70"]).inner.num_steps == 70
+    assert with_settings({}, [], "settings") == Settings()
+    assert with_settings({}, ["inner.num_steps=70"], "settings").inner.num_steps == 70
 
 
 def test_settings_cannot_change() -> None:
     with pytest.raises(AttributeError):
-        default_settings([]).inner.num_steps = 5
+        with_settings({}, [], "settings").inner.num_steps = 5

@@ -15,7 +15,7 @@ from noiseproof.experiment.meta_problem import (
 )
 from noiseproof.experiment.meta_trained import judged_alone
 from noiseproof.experiment.problem import build_problem
-from noiseproof.experiment.reading import default_settings, with_settings
+from noiseproof.experiment.reading import with_settings
 from noiseproof.experiment.settings import TaskOverlay, as_dict
 from noiseproof.metatrain.memory import check_runs_fit
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
@@ -28,8 +28,10 @@ TWO_WIDTHS = (
 
 
 def test_a_task_lies_over_the_settings_own_sections() -> None:
-    settings = default_settings(
-        ["data.image_size=4", 'model={hidden_sizes=[32], norm="layer"}', "inner.num_steps=50"]
+    settings = with_settings(
+        {},
+        ["data.image_size=4", 'model={hidden_sizes=[32], norm="layer"}', "inner.num_steps=50"],
+        "settings",
     )
     task = TaskOverlay(model={"hidden_sizes": [8, 8]}, inner={"batch_size": 7})
     found = with_task(settings, task)
@@ -43,7 +45,7 @@ def test_a_task_lies_over_the_settings_own_sections() -> None:
 
 
 def test_another_name_takes_no_options_of_the_settings_own() -> None:
-    settings = default_settings(["data.image_size=4", "model.hidden_sizes=[32]"])
+    settings = with_settings({}, ["data.image_size=4", "model.hidden_sizes=[32]"], "settings")
     task = TaskOverlay(data={"name": "mnist"}, model={"kind": "convnet", "channels": [4]})
     found = with_task(settings, task)
     assert (found.data.name, found.data.image_size) == ("mnist", 0)
@@ -55,7 +57,7 @@ def test_no_task_counts_for_more_because_it_has_more_classes() -> None:
 
 
 def test_without_tasks_the_problem_is_the_presets_own() -> None:
-    settings = default_settings(["inner.num_steps=20", "estimator.truncation=10"])
+    settings = with_settings({}, ["inner.num_steps=20", "estimator.truncation=10"], "settings")
     problem = build_problem(settings, None)
     meta = build_meta_problem(settings, problem, None)
     assert meta.objectives[0].task is problem.objective.task
@@ -68,7 +70,7 @@ def test_without_tasks_the_problem_is_the_presets_own() -> None:
 
 def built(*changes: str) -> MetaProblem:
     small = ("inner.num_steps=20", "estimator.truncation=10", "pool.size=64")
-    settings = default_settings([*small, *changes])
+    settings = with_settings({}, [*small, *changes], "settings")
     return build_meta_problem(settings, build_problem(settings, None), None)
 
 
@@ -168,8 +170,10 @@ def test_meta_training_on_two_widths_resumes_bit_for_bit(tmp_path: Path) -> None
 
 def test_what_was_meta_trained_on_many_tasks_is_judged_on_one() -> None:
     """Catches a card of several tasks that no evaluation can be built from."""
-    settings = default_settings(
-        [TWO_WIDTHS, "meta={tasks_at_once=1, grouped=true}", 'rule.kind="universal"']
+    settings = with_settings(
+        {},
+        [TWO_WIDTHS, "meta={tasks_at_once=1, grouped=true}", 'rule.kind="universal"'],
+        "settings",
     )
     found = with_settings(judged_alone(settings), ["inner.num_steps=50"], "settings")
     meta = build_meta_problem(found, build_problem(found, None), None)

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from noiseproof.experiment.reading import default_settings
+from noiseproof.experiment.reading import with_settings
 from noiseproof.experiment.settings import as_dict
 from noiseproof.experiment.tuned import PROBLEM, check_same_problem
 
 
 def test_a_setting_that_is_newer_than_a_record_has_its_default_there(tmp_path: Path) -> None:
     """Catches records that can not be used any more, and another problem that passes for this."""
-    now = as_dict(default_settings([]))
+    now = as_dict(with_settings({}, [], "settings"))
     older = json.loads(json.dumps(now))
     del older["data"]["num_classes"]
     (tmp_path / "config.json").write_text(json.dumps(older), "utf-8")
     check_same_problem(tmp_path, now, PROBLEM)
-    other = as_dict(default_settings(["data.num_classes=3"]))
+    other = as_dict(with_settings({}, ["data.num_classes=3"], "settings"))
     with pytest.raises(
         ValueError, match=r"tuned with 'data.num_classes = 0', not 'data.num_classes = 3'"
     ):
@@ -29,4 +29,4 @@ def test_a_section_that_is_no_object_is_one_line(tmp_path: Path, section: str) -
     """Catches a traceback, and Python's own words on what a dict is made of."""
     (tmp_path / "config.json").write_text(f'{{"data": {section}}}', "utf-8")
     with pytest.raises(ValueError, match=r"must be the folder of a run, with config\.json"):
-        check_same_problem(tmp_path, as_dict(default_settings([])), PROBLEM)
+        check_same_problem(tmp_path, as_dict(with_settings({}, [], "settings")), PROBLEM)

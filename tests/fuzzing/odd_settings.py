@@ -14,7 +14,7 @@ from fuzzing.cases import Case, changed, nested, odd_value
 from noiseproof.experiment import choices
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.meta_problem import with_task
-from noiseproof.experiment.reading import default_settings, with_settings
+from noiseproof.experiment.reading import with_settings
 from noiseproof.experiment.settings import Settings, as_dict
 
 KIND_TABLES = {
@@ -72,11 +72,11 @@ def check(settings: Settings) -> None:
 
 
 def read_words(words: list[str], _folder: Path) -> None:
-    check(default_settings(words))
+    check(with_settings({}, words, "settings"))
 
 
 def build(words: list[str], _folder: Path) -> None:
-    build_experiment(default_settings(words))
+    build_experiment(with_settings({}, words, "settings"))
 
 
 def read_values(values: dict[str, Any], _folder: Path) -> None:

@@ -47,7 +47,8 @@ def truncated_gradient(objective, theta, run, data, num_steps, run_key):
         recipe, losses = recipe_of(objective, theta), []
         for _ in range(num_steps):
             state, _ = inner_loop.step(objective.task, recipe, state, data, run_key)
-            losses.append(inner_loop.meta_loss(objective.task, recipe, state, data, run_key))
+            outer_key = inner_loop.step_keys(state.step, run_key)[2]
+            losses.append(inner_loop.meta_loss(objective.task, recipe, state, data, outer_key))
         return sum(losses) / num_steps
 
     return jax.jit(jax.grad(mean_loss))(theta, run)

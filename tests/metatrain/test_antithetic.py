@@ -32,7 +32,8 @@ def losses_after_each_step(affine):
     @jax.jit
     def one(state):
         state, _ = inner_loop.step(task, recipe, state, affine.data, RUN_KEY)
-        return state, inner_loop.meta_loss(task, recipe, state, affine.data, RUN_KEY)
+        outer_key = inner_loop.step_keys(state.step, RUN_KEY)[2]
+        return state, inner_loop.meta_loss(task, recipe, state, affine.data, outer_key)
 
     state, losses = start_one(affine), []
     for _ in range(12):

@@ -39,10 +39,6 @@ from noiseproof.tasks.image_classification import Classification, TaskData
 from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import ImageTransform, LearnedOptimizer, Recipe, Task, Theta
 
-NOT_TRAINED = MetaTraining(
-    outer_steps=0, inner_steps=0, seconds=0.0, inner_steps_per_second=0.0, device="none"
-)
-
 
 class Learned(NamedTuple):
     """A learned optimizer that was meta-trained.

@@ -57,11 +57,6 @@ def load_preset(name: str, settings: Sequence[str] = ()) -> Settings:
     return with_settings(tomllib.loads(text), settings, name)
 
 
-def default_settings(settings: Sequence[str]) -> Settings:
-    """The defaults of every section with `section.key=value` settings laid over them."""
-    return with_settings({}, settings, "settings")
-
-
 def with_settings(values: Mapping[str, Any], settings: Sequence[str], place: str) -> Settings:
     """Settings from nested values with others laid over them; `place` is for messages.
 

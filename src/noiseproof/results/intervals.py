@@ -6,6 +6,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import stdtrit
 
+LEVEL = 0.95
+"""The share of intervals that hold the true mean."""
+
 
 class Interval(NamedTuple):
     """A mean and its t interval.
@@ -23,32 +26,26 @@ class Interval(NamedTuple):
     n: int
 
 
-def mean_interval(values: Float[np.ndarray, " seeds"], *, level: float = 0.95) -> Interval:
-    """The mean of `values` and its Student t interval.
+def mean_interval(values: Float[np.ndarray, " seeds"]) -> Interval:
+    """The mean of `values`, one per seed, and its Student t interval.
 
     Without variance the interval is the mean itself; one value alone has no interval (NaN).
 
-    Args:
-        values: One value per seed, finite.
-        level: The share of such intervals that hold the true mean, between 0 and 1.
-
     Raises:
-        ValueError: `values` is empty or not finite, or `level` is not between 0 and 1.
+        ValueError: `values` is empty or not finite.
     """
     if values.size == 0 or not np.isfinite(values).all():
         raise ValueError(f"values must be one or more finite numbers, got {values.tolist()}.")
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level}.")
     values = values.astype(np.float64)
     mean, n = float(values.mean()), values.size
     if n == 1:
         return Interval(mean, float("nan"), float("nan"), 1)
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * standard_error(values)
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * standard_error(values)
     return Interval(mean, mean - half, mean + half, n)
 
 
 def ratio_interval(
-    above: Float[np.ndarray, " seeds"], below: Float[np.ndarray, " seeds"], *, level: float = 0.95
+    above: Float[np.ndarray, " seeds"], below: Float[np.ndarray, " seeds"]
 ) -> Interval:
     """The ratio of two means over the same seeds and its interval (Fieller, 1954, JRSS B 16).
 
@@ -57,7 +54,6 @@ def ratio_interval(
     Args:
         above: One value per seed, finite.
         below: One value per seed, seeds as in `above`.
-        level: As in `mean_interval`.
 
     Raises:
         ValueError: There are fewer than two seeds, or the mean below is zero.
@@ -67,7 +63,7 @@ def ratio_interval(
         raise ValueError(f"A ratio needs two seeds and a mean below that is not 0, got {n}.")
     a, b = float(above.mean()), float(below.mean())
     (var_a, cov), (_, var_b) = (np.cov(above, below) / n).tolist()
-    t = float(stdtrit(n - 1, (1 + level) / 2))
+    t = float(stdtrit(n - 1, (1 + LEVEL) / 2))
     # The ratios r for which the mean of a - r b is not further from zero than chance has it are
     # those between the roots of (a - r b)² = t² (var a - 2 r cov + r² var b).
     lead, middle, last = b * b - t * t * var_b, a * b - t * t * cov, a * a - t * t * var_a

@@ -31,8 +31,6 @@ class PairedTest(NamedTuple):
 def paired_test(
     first: Float[np.ndarray, " seeds"],
     second: Float[np.ndarray, " seeds"],
-    *,
-    level: float = 0.95,
 ) -> PairedTest:
     """Compare two optimizers over the same seeds, in the same order.
 
@@ -41,13 +39,12 @@ def paired_test(
     Args:
         first: One value per seed.
         second: One value per seed, seeds as in `first`.
-        level: As in `mean_interval`.
 
     Raises:
-        ValueError: A value is not finite, there is none, or `level` is not between 0 and 1.
+        ValueError: A value is not finite, or there is none.
     """
     differences = first.astype(np.float64) - second.astype(np.float64)
-    interval = mean_interval(differences, level=level)
+    interval = mean_interval(differences)
     error = standard_error(differences)
     if interval.n == 1:
         return PairedTest(interval, float("nan"))
