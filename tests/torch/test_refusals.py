@@ -90,6 +90,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
 @pytest.mark.parametrize("case", REFUSED)
 def test_it_is_refused_in_one_line(case):
     make, words = REFUSED[case]
