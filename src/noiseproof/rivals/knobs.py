@@ -9,10 +9,13 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
-from jaxtyping import Scalar
+from jaxtyping import Array, Int, Scalar
 
 Values: TypeAlias = Mapping[str, float | Scalar]
 """A value for each knob of a rival."""
+
+NumSteps: TypeAlias = int | Int[Array, ""]
+"""Length of a run; traced where one program trains runs of several lengths."""
 
 MARGIN = 0.03
 """A place nearer than this to an end of a range lies on its edge."""
