@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -32,11 +32,11 @@ from noiseproof.terminal.options import (
     Settings,
     Task,
     TensorBoard,
-    Tuned,
     data_setting,
     dataset_name,
     listed,
     open_page,
+    tunes_rivals,
 )
 from noiseproof.terminal.welcome import WELCOME
 
@@ -67,14 +67,10 @@ def options(
 
 
 @app.command()
+@tunes_rivals
 def run(
     preset: Annotated[str, typer.Argument(help="See `noiseproof list presets`.")],
     out: Annotated[Path, typer.Option(help="Folder for records, theta and report.")],
-    settings: Settings = NO_SETTINGS,
-    seed: Seed = 0,
-    resume: Resume = False,
-    tuned: Tuned = None,
-    data_dir: DataDir = None,
     data: DataFile = None,
     show: Open = False,
     tensorboard: TensorBoard = False,
@@ -82,26 +78,18 @@ def run(
     coordinator: Coordinator = None,
     num_processes: NumProcesses = None,
     process_id: ProcessId = None,
+    **options: Any,
 ) -> None:
     """Meta-train, tune the rivals, compare, record and report."""
     from noiseproof.commands import run
     from noiseproof.experiment.reading import load_preset
     from noiseproof.metatrain.processes import connect, is_first_process
 
-    found = load_preset(preset, [*settings, *data_setting(data)])
+    found = load_preset(preset, [*options.pop("settings"), *data_setting(data)])
     if distributed or (coordinator, num_processes, process_id) != (None, None, None):
         connect(coordinator, num_processes, process_id)
-    run.run(
-        preset,
-        found,
-        out,
-        Console(quiet=not is_first_process()),
-        seed=seed,
-        data_dir=data_dir,
-        tuned=tuned,
-        resume=resume,
-        tensorboard=tensorboard,
-    )
+    console = Console(quiet=not is_first_process())
+    run.run(preset, found, out, console, tensorboard=tensorboard, **options)
     if show and is_first_process():
         open_page(out)
 
@@ -179,26 +167,23 @@ def train(
 
 
 @app.command()
+@tunes_rivals
 def evaluate(
     optimizer: Annotated[str, typer.Argument(help="A shipped name, or the folder of a run.")],
     out: Annotated[Path, typer.Option(help="Folder for records and report.")],
-    settings: Settings = NO_SETTINGS,
-    seed: Seed = 0,
     transferred: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN", help="Show rivals also as they were tuned in a run of meta-training."
         ),
     ] = None,
-    tuned: Tuned = None,
-    resume: Resume = False,
-    data_dir: DataDir = None,
     data: DataFile = None,
     corrupted: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="A released CIFAR-10-C or MNIST-C to test on, too."),
     ] = None,
     show: Open = False,
+    **options: Any,
 ) -> None:
     """Compare a learned optimizer, as it is, with rivals tuned on the same data.
 
@@ -206,23 +191,15 @@ def evaluate(
     """
     from noiseproof.commands import evaluate
 
-    evaluate.evaluate(
-        optimizer,
-        [*settings, *data_setting(data)],
-        out,
-        Console(),
-        seed=seed,
-        data_dir=data_dir,
-        transferred=transferred,
-        tuned=tuned,
-        resume=resume,
-        corrupted=corrupted,
-    )
+    settings = [*options.pop("settings"), *data_setting(data)]
+    options |= {"transferred": transferred, "corrupted": corrupted}
+    evaluate.evaluate(optimizer, settings, out, Console(), **options)
     if show:
         open_page(out)
 
 
 @app.command()
+@tunes_rivals
 def study(
     optimizers: Annotated[
         list[str],
@@ -233,20 +210,17 @@ def study(
     ],
     out: Annotated[Path, typer.Option(help="Folder for records and page.")],
     task: Task = None,
-    settings: Settings = NO_SETTINGS,
-    seed: Seed = 0,
-    tuned: Tuned = None,
-    resume: Resume = False,
-    data_dir: DataDir = None,
+    **options: Any,
 ) -> None:
     """Show what a learned optimizer learned, and what its classifiers respond to."""
-    from noiseproof.commands import study
+    from noiseproof.commands.inquiry import inquire
+    from noiseproof.experiment.study import study
 
-    where = {"folder": out, "task": task, "settings": settings, "data_dir": data_dir}
-    study.study(optimizers, Console(), **where, seed=seed, tuned=tuned, resume=resume)
+    inquire(study, *optimizers, folder=out, task=task, **options)
 
 
 @app.command()
+@tunes_rivals
 def distill(
     optimizer: Annotated[str, typer.Argument(help="A shipped name, or the folder of a run.")],
     out: Annotated[Path, typer.Option(help="Folder for distilled.json.")],
@@ -255,18 +229,13 @@ def distill(
         typer.Option(metavar="DIR", help="Judge what was distilled in this folder instead."),
     ] = None,
     task: Task = None,
-    settings: Settings = NO_SETTINGS,
-    seed: Seed = 0,
-    tuned: Tuned = None,
-    resume: Resume = False,
-    data_dir: DataDir = None,
+    **options: Any,
 ) -> None:
     """Fit six constants to a learned optimizer, and say how much of its gain they keep."""
-    from noiseproof.commands import distill
+    from noiseproof.commands.inquiry import inquire
+    from noiseproof.experiment.distill import distill
 
-    where = {"folder": out, "task": task, "settings": settings, "data_dir": data_dir}
-    options = {"constants": constants, "seed": seed, "tuned": tuned, "resume": resume}
-    distill.distill(optimizer, Console(), **where, **options)
+    inquire(distill, optimizer, folder=out, task=task, constants=constants, **options)
 
 
 @app.command()

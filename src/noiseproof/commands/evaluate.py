@@ -13,17 +13,15 @@ from noiseproof.evaluate.search import estimators
 from noiseproof.experiment.build import build_experiment, check_held_out
 from noiseproof.experiment.comparison import run_comparison
 from noiseproof.experiment.contestants import MetaTrained
-from noiseproof.experiment.folder import claim
 from noiseproof.experiment.meta_trained import judged_alone, settings_of
 from noiseproof.experiment.reading import converted, with_settings
 from noiseproof.experiment.settings import as_dict
 from noiseproof.experiment.tuned import (
     PROBLEM,
+    begin,
     check_same_problem,
     check_values,
     chosen_in,
-    found_by,
-    take_over,
 )
 from noiseproof.messages import short
 from noiseproof.metatrain.sharding import use_all_cores
@@ -101,9 +99,8 @@ def evaluate(
         rivals = {}  # what was tuned there was tuned here
     place = f"The card of {optimizer}"
     name = f"evaluate {Path(optimizer).name}"
-    found = found_by(tuned, experiment.record, experiment.searches) if tuned else None
-    claim(folder, {"preset": name, "seed": seed, **experiment.record}, resume=resume)
-    take_over(found, folder)
+    claimed = {"preset": name, "seed": seed, **experiment.record}
+    begin(folder, claimed, experiment.searches, tuned, resume=resume)
     learned = MetaTrained(
         rule=loaded.card["rule"],
         words=converted(loaded.card["meta_trained_on"], str, f"{place}.meta_trained_on"),

@@ -15,10 +15,9 @@ from noiseproof.evaluate.tuning import Budget, Start, TunedOn, drawn, scorer, tu
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import provenance
 from noiseproof.experiment.contestants import search_key, tuned_contestants, tuned_on
-from noiseproof.experiment.folder import claim
 from noiseproof.experiment.progress import SILENT, Progress
 from noiseproof.experiment.study import experiment_of, task_words
-from noiseproof.experiment.tuned import found_by, take_over
+from noiseproof.experiment.tuned import begin
 from noiseproof.files import write_whole
 from noiseproof.metatrain import recipe_of
 from noiseproof.metatrain.sharding import spread
@@ -91,11 +90,9 @@ def distill(
     search = next((one for one in experiment.searches if one.rival == "adam"), None)
     if search is None:
         raise ValueError("tuning.rivals must have adam, which gains are relative to.")
-    found = found_by(Path(tuned), experiment.record, [search]) if tuned else None
     num_trials, num_seeds = search.num_trials or 1, experiment.num_seeds
     about = {"distilled": explained.names[0], "constants": given, "seed": seed}
-    claim(place, {**about, **experiment.record}, resume=resume)
-    take_over(found, place)
+    begin(place, {**about, **experiment.record}, [search], tuned, resume=resume)
 
     objective, key = experiment.problem.objective, search_key(seed)
     params = jax.eval_shape(experiment.problem.model.init, jax.random.key(0))

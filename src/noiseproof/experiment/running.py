@@ -13,10 +13,9 @@ from noiseproof.evaluate.search import estimators
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import device_words, provenance, run_comparison
 from noiseproof.experiment.contestants import MetaTrained
-from noiseproof.experiment.folder import claim
 from noiseproof.experiment.meta_problem import MetaProblem
 from noiseproof.experiment.progress import SILENT, Progress
-from noiseproof.experiment.tuned import chosen_in, found_by, take_over
+from noiseproof.experiment.tuned import begin, chosen_in
 from noiseproof.metatrain.memory import check_runs_fit
 from noiseproof.metatrain.outer_loop import OuterState, meta_train
 from noiseproof.metatrain.processes import first_alone, is_first_process, leave
@@ -65,14 +64,8 @@ def run_experiment(
     if tuned is None:
         estimators()  # before hours of meta-training, not after
     check_runs_fit(meta.objectives, meta.estimator, meta.data)
-    found = found_by(tuned, experiment.record, experiment.searches) if tuned else None
-
-    def begin() -> None:
-        wanted = {"preset": name, "seed": seed, **experiment.record}
-        claim(folder, wanted, resume=resume, replace=replace)
-        take_over(found, folder)
-
-    first_alone(begin)
+    wanted, searches = {"preset": name, "seed": seed, **experiment.record}, experiment.searches
+    first_alone(lambda: begin(folder, wanted, searches, tuned, resume=resume, replace=replace))
     words = experiment.problem.outer_loss.words
     learned = learn(experiment, experiment.meta, words, folder, progress, seed=seed, resume=resume)
     save(folder, experiment, learned, {}, name=name, seed=seed)

@@ -13,7 +13,6 @@ from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment, build_experiment
 from noiseproof.experiment.comparison import condition, finite, provenance
 from noiseproof.experiment.contestants import tuned_contestants
-from noiseproof.experiment.folder import claim
 from noiseproof.experiment.meta_trained import judged_alone, settings_of
 from noiseproof.experiment.progress import SILENT, Progress
 from noiseproof.experiment.reading import load_preset, with_settings
@@ -29,7 +28,7 @@ from noiseproof.experiment.study_arrays import (
     studied,
     wave_norm,
 )
-from noiseproof.experiment.tuned import found_by, take_over
+from noiseproof.experiment.tuned import begin
 from noiseproof.metatrain import recipe_of
 from noiseproof.report.study_page import write_study_page
 from noiseproof.results import OptimizerEntry, Study, StudyRecord, write_study
@@ -52,7 +51,7 @@ LENGTHS = (0.25, 0.5)
 
 
 class Studied(NamedTuple):
-    """What a study found; it prints as the rule's equation and numbers.
+    """What a study found; it prints as the rule's equation and numbers, and the page's path.
 
     Attributes:
         record: All numbers, see `docs/records.md`.
@@ -63,7 +62,7 @@ class Studied(NamedTuple):
     page: Path
 
     def __str__(self) -> str:
-        return "\n".join(self.record.about.equation)
+        return "\n".join([*self.record.about.equation, str(self.page)])
 
 
 class Shown(NamedTuple):
@@ -108,10 +107,9 @@ def study(
     is_explained = set(ROWS) <= set(loaded.theta)
     explained = explain(optimizer, *more) if is_explained or more else None
     experiment = experiment_of(loaded, str(optimizer), task, [*SMALL, *settings], data_dir)
-    found = found_by(Path(tuned), experiment.record, experiment.searches) if tuned else None
     name = explained.names[0] if explained else Path(optimizer).name
-    claim(place, {"study": name, "seed": seed, **experiment.record}, resume=resume)
-    take_over(found, place)
+    wanted = {"study": name, "seed": seed, **experiment.record}
+    begin(place, wanted, experiment.searches, tuned, resume=resume)
 
     progress.say("corrupting images")
     sets = experiment.conditions.test_sets(experiment.split)

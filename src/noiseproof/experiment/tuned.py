@@ -11,7 +11,7 @@ from typing import Any
 
 from noiseproof.evaluate.tuning import Tuned
 from noiseproof.experiment.build import Search
-from noiseproof.experiment.folder import CONFIG_FILE
+from noiseproof.experiment.folder import CONFIG_FILE, claim
 from noiseproof.experiment.settings import Settings, as_dict
 from noiseproof.files import read_whole, write_whole
 from noiseproof.messages import short
@@ -192,8 +192,25 @@ def check_same_problem(source: Path, record: Mapping[str, Any], sections: Sequen
             )
 
 
-def take_over(found: Mapping[str, Any] | None, folder: Path) -> None:
-    """Keeps in a folder that has no searches yet what those of another run found."""
+def begin(
+    folder: Path,
+    wanted: Mapping[str, Any],
+    searches: Sequence[Search],
+    tuned: str | Path | None = None,
+    *,
+    resume: bool = False,
+    replace: bool = False,
+) -> None:
+    """Claims a folder, and keeps in it what another run's searches found if it has none yet.
+
+    `wanted` identifies the work, its settings included; `tuned` is the folder of the other run.
+    The rest is as `claim` has it.
+
+    Raises:
+        ValueError: The folder is in use, or the other run is of another problem.
+    """
+    found = found_by(Path(tuned), wanted, searches) if tuned else None
+    claim(folder, wanted, resume=resume, replace=replace)
     path = folder / TUNED_FILE
     if found is not None and not path.is_file():
-        write_whole(path, seal(dict(found)))
+        write_whole(path, seal(found))

@@ -1,9 +1,11 @@
 """Options that several commands share, as typer takes them, and what they stand for."""
 
+import inspect
 import json
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -56,6 +58,29 @@ Coordinator = Annotated[
 ]
 NumProcesses = Annotated[int | None, typer.Option(help="How many there are.", min=1)]
 ProcessId = Annotated[int | None, typer.Option(help="Number of this one.", min=0)]
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+SEARCH: dict[str, tuple[Any, Any]] = {
+    "settings": (Settings, NO_SETTINGS),
+    "seed": (Seed, 0),
+    "tuned": (Tuned, None),
+    "resume": (Resume, False),
+    "data_dir": (DataDir, None),
+}
+"""Options of all commands that tune rivals, and their defaults."""
+
+
+def tunes_rivals(command: Command) -> Command:
+    """Gives a command the options of `SEARCH`, which its last parameter `**options` receives."""
+    signature = inspect.signature(command)
+    own, kind = list(signature.parameters.values())[:-1], inspect.Parameter.KEYWORD_ONLY
+    shared = [
+        inspect.Parameter(name, kind, default=default, annotation=option)
+        for name, (option, default) in SEARCH.items()
+    ]
+    vars(command)["__signature__"] = signature.replace(parameters=[*own, *shared])
+    return command
 
 
 def dataset_name(dataset: str, data: Path | None) -> str:
