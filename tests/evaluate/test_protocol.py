@@ -12,6 +12,7 @@ from noiseproof.evaluate.protocol import (
     judge,
     scores,
 )
+from noiseproof.evaluate.samples import answers, sampled, samples
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.metatrain.sharding import Placement
 from noiseproof.models import mlp
@@ -91,6 +92,7 @@ def test_a_diverged_run_counts_at_chance() -> None:
     assert found.diverged.all()
     np.testing.assert_allclose(found.accuracy, 1 / 3)
     assert np.isinf(found.loss).all()
+    assert (found.said == -1).all()
     assert np.isnan(found.calibration_error).all()
     assert not judged().diverged.any()
 
@@ -139,3 +141,30 @@ def test_a_curve_has_points_inside_the_run_with_intervals() -> None:
     assert made.step.tolist() == [0, 2, 4, 6, 8, *range(10, 30)]
     np.testing.assert_allclose(made.curve[1], found.curve.mean(axis=0), rtol=1e-6)
     assert ((made.low < made.curve) & (made.curve < made.high)).all()
+
+
+def test_samples_are_a_few_images_as_they_were_tested_and_what_was_said_of_them() -> None:
+    """Catches predictions of another seed or image, and noise that wraps around in uint8."""
+    labels = np.array([2, 2, 0, 1, 0], np.int32)
+    test = images(5, 3)._replace(labels=labels)
+    bright = Batch(np.full((5, 4, 4, 1), 1.5, np.float32), labels)
+    fog = [
+        TestSet("fog", "photometric", severity, None, "held_out", images(5, severity))
+        for severity in (2, 3)
+    ]
+    noise = TestSet("gaussian_noise", "noise", None, 0.5, "held_out", bright)
+    published = TestSet("fog (published)", "photometric", None, None, "published", test)
+    sets = [TestSet("none", "none", None, 0.0, "clean", test), *fog, noise, published]
+    params = jax.vmap(MODEL.init)(jax.random.split(jax.random.key(1), 2))
+    said = np.asarray(answers(MODEL, params, sampled(sets)))
+    found = samples(sets, [said])
+    assert found is not None
+    np.testing.assert_array_equal(found.sample_condition, [0, 2, 3])
+    np.testing.assert_array_equal(found.sample_label, [0, 1, 2])
+    np.testing.assert_array_equal(found.sample_image[1], fog[1].batch.images[[2, 3, 0]])
+    assert (found.sample_image[2] == 255).all()
+    one = jax.tree.map(lambda leaf: leaf[0], params)
+    logits = MODEL.apply(one, jnp.asarray(fog[1].batch.images[[2, 3, 0]] / np.float32(255)))
+    np.testing.assert_array_equal(found.sample_class[0, 1], logits.argmax(axis=1))
+    large = test._replace(images=np.zeros((5, 256, 256, 3), np.uint8))
+    assert samples([TestSet("none", "none", None, 0.0, "clean", large)], [said]) is None

@@ -14,6 +14,7 @@ from noiseproof.results import (
     Provenance,
     Record,
     Run,
+    Samples,
     Scores,
     Trials,
     append_metrics,
@@ -131,6 +132,16 @@ def with_trials(record: Record) -> Record:
     return record._replace(run=run, trials=Trials(losses, rounds, finals))
 
 
+def with_samples(record: Record) -> Record:
+    """The record with two images under its first two conditions; under the second, the first
+    optimizer takes both for class 7, and the last one's run diverged.
+    """
+    said = np.tile([3, 5], (len(record.run.optimizers), 2, 1))
+    said[0, 1], said[-1] = 7, -1
+    images = np.random.default_rng(3).integers(0, 256, (2, 2, 4, 4, 1), dtype=np.uint8)
+    return record._replace(samples=Samples(images, np.array([3, 5]), np.arange(2), said))
+
+
 def metrics_lines(num_steps: int) -> list[MetricsLine]:
     generator = np.random.default_rng(1)
     return [
@@ -167,6 +178,12 @@ def make_folder() -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def add_samples() -> Callable[[Record], Record]:
+    """A record with sample images."""
+    return with_samples
 
 
 @pytest.fixture(scope="session")

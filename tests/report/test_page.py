@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from noiseproof.report import write_report
+from noiseproof.results import Record, write_record
 
 WITHOUT_JAX = "import sys; sys.modules['jax'] = sys.modules['optax'] = None; "
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -104,6 +105,29 @@ def test_an_older_record_without_trials_has_a_page(
     page = write_report(make_folder(tmp_path, num_seeds=2, trials=False)).read_text("utf-8")
     assert "What tuning costs" not in page
     assert "on average to reach" not in page
+
+
+def test_samples_show_what_each_classifier_said(
+    make_record: Callable[..., Record], add_samples: Callable[[Record], Record], tmp_path: Path
+) -> None:
+    """Catches answers of another optimizer's column, and answers that are told by color alone."""
+    record = add_samples(make_record(num_seeds=3))
+    write_record(tmp_path, record)
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    title = "A test image of class 3: nominal_mlp is right under 1 of 2"
+    assert f'<figure role="img" aria-label="{title}">' in page
+    figure = page.partition(title)[2].partition("</svg>")[0]
+    assert figure.count("data:image/png;base64,") == 1
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", figure)
+    # The learned optimizer's 7 under the second condition, and two runs of sgd that diverged.
+    assert sorted(text for text in texts if not text[-1].isalpha() and " " not in text) == [
+        "7",
+        "–",
+        "–",
+    ]
+    open_tags, ids, _ = parse(page)
+    assert open_tags == []
+    assert len(ids) == len(set(ids))
 
 
 def test_page_says_what_was_run_what_came_out_and_what_it_cost(page: str) -> None:

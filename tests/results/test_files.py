@@ -10,6 +10,7 @@ import pytest
 from noiseproof.results import (
     MetricsLine,
     Record,
+    Samples,
     append_metrics,
     read_metrics,
     read_record,
@@ -153,6 +154,34 @@ def test_an_archive_that_promises_more_than_any_record_is_not_read(
         archive.writestr("right.npy", bytes(100_000_001))
     with pytest.raises(ValueError, match="right must hold at most 100000000 bytes"):
         read_record(tmp_path)
+
+
+def shown(record: Record, **changes: np.ndarray) -> Record:
+    """The record with two images under two of its conditions."""
+    images = np.arange(2 * 2 * 12, dtype=np.uint8).reshape(2, 2, 2, 2, 3)
+    said = np.array([[[3, 9], [-1, -1]], [[3, 1], [0, 2]]])
+    samples = Samples(images, np.array([3, 9]), np.array([0, 2]), said)
+    return record._replace(samples=samples._replace(**changes))
+
+
+def test_samples_round_trip_and_older_records_have_none(record: Record, tmp_path: Path) -> None:
+    """Catches classes of two bytes cut to one, and a place of a condition that there is not."""
+    write_record(tmp_path, record)
+    assert read_record(tmp_path).samples is None
+    write_record(tmp_path, shown(record))
+    found, wanted = read_record(tmp_path).samples, shown(record).samples
+    assert found is not None
+    assert wanted is not None
+    for name, array in wanted._asdict().items():
+        np.testing.assert_array_equal(getattr(found, name), array, err_msg=name)
+    for name, array in {
+        "sample_condition": np.array([0, 3]),
+        "sample_label": np.array([0, 10]),
+        "sample_class": np.full((2, 2, 2), -2),
+        "sample_image": np.zeros((2, 2, 2, 2, 4), np.uint8),
+    }.items():
+        with pytest.raises(ValueError, match=name):
+            write_record(tmp_path, shown(record, **{name: array}))
 
 
 def test_what_could_not_be_read_is_not_written(record: Record, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from noiseproof.results import (
     OptimizerEntry,
     Provenance,
     Run,
+    Samples,
     Scores,
     Study,
     Summary,
@@ -25,7 +26,7 @@ from noiseproof.results.study import ARRAYS, STUDY_FILE
 PAGE = Path(__file__).parents[2] / "docs" / "records.md"
 SECTIONS = {
     "run.json": [Run, MetaTraining, Provenance, OptimizerEntry, Condition],
-    "results.npz": [Scores, Curves, Trials],
+    "results.npz": [Scores, Curves, Trials, Samples],
     "metrics.jsonl": [MetricsLine],
     "summary.json": [Summary, Comparison, Improvement, TuningCost],
     "study.json": [Study],

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from noiseproof import inner_loop
+from noiseproof.evaluate.samples import answers, sampled
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.evaluate.tuning import Tuned
 from noiseproof.metatrain.sharding import Placement, as_local, over_runs, replicate
@@ -83,6 +84,7 @@ class Judged(NamedTuple):
         calibration_error: Expected calibration error, NaN where the run diverged.
         diverged: Whether a training loss was not finite.
         curve: Training losses, each the mean over a stretch of the run.
+        said: The classes that the first classifier took the samples for, -1 where it diverged.
         train_seconds: Wall-clock seconds a classifier, all trained at once, compiling left out.
         train_bytes: Memory a classifier, its data left out; None where it is not known.
     """
@@ -92,6 +94,7 @@ class Judged(NamedTuple):
     calibration_error: Float[np.ndarray, "seeds sets"]
     diverged: Bool[np.ndarray, " seeds"]
     curve: Float[np.ndarray, "seeds points"]
+    said: Int[np.ndarray, "shown images"]
     train_seconds: float
     train_bytes: int | None
 
@@ -146,6 +149,7 @@ def judge(
         calibration_error=np.where(diverged, np.nan, calibration),
         diverged=diverged[:, 0],
         curve=np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1),
+        said=np.where(diverged[0], -1, answers(model, params, sampled(test_sets))),
         train_seconds=seconds / len(keys),
         train_bytes=memory_of(compiled, -(-len(keys) // num_devices)),
     )

@@ -10,6 +10,7 @@ import jax
 from jaxtyping import Array, Key
 
 from noiseproof.evaluate.protocol import Contestant, Judged, curves, judge, scores, trials
+from noiseproof.evaluate.samples import samples
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.contestants import MetaTrained, contestants
@@ -84,6 +85,7 @@ def run_comparison(
         scores(judged, num_images=num_images),
         curves(judged, num_steps=num_steps),
         trials(everyone),
+        samples(sets, [one.said for one in judged]),
     )
     write_record(folder, record)
     write_report(folder)

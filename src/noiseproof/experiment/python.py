@@ -13,6 +13,7 @@ from noiseproof.corruptions.keys import name_key
 from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import named
 from noiseproof.evaluate.protocol import Contestant, curves, judge, scores, trials
+from noiseproof.evaluate.samples import samples
 from noiseproof.evaluate.suites import TEST_SEED, TestSet, corrupted, few
 from noiseproof.evaluate.tuning import Budget, Tuned, TunedOn, outer_loss, start_from, tune
 from noiseproof.experiment.build import has_filters
@@ -297,5 +298,6 @@ def compare(
             scores(judged, num_images=num_tested),
             curves(judged, num_steps=objective.num_steps),
             trials(everyone),
+            samples(sets, [one.said for one in judged]),
         )
     )

@@ -20,6 +20,7 @@ from noiseproof.report.figures import (
     trials_figure,
 )
 from noiseproof.report.finding import finding
+from noiseproof.report.samples import sample_figures
 from noiseproof.report.tables import (
     Table,
     accuracy_table,
@@ -140,6 +141,7 @@ def render(record: Record, summary: Summary, metrics: Sequence[MetricsLine]) -> 
         first_panels=_first_panels(record, summary),
         accuracy_panels=_accuracy_panels(record),
         accuracy_tables=in_blocks(accuracy_table(record)),
+        sample_panels=_sample_panels(record),
         held_out=held_out_table(run, summary) if summary.held_out_improved else None,
         comparisons=_comparisons(run, summary),
         nested=nested_violations(record),
@@ -213,6 +215,15 @@ def _accuracy_panels(record: Record) -> list[Panel]:
         )
         for title, svg in accuracy_figures(record).items()
     ]
+
+
+def _sample_panels(record: Record) -> list[Panel]:
+    caption = (
+        "What one classifier of each optimizer, of the first seed, took the image for. A dot: its "
+        "class; in a box: the class it said instead, or – where the run diverged. Named "
+        "corruptions are at severity 3, with marks as in the table."
+    )
+    return [Panel(title, caption, Markup(svg)) for title, svg in sample_figures(record).items()]
 
 
 def _comparisons(run: Run, summary: Summary) -> list[tuple[Table, Panel]]:

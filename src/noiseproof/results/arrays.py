@@ -10,7 +10,7 @@ import numpy as np
 
 from noiseproof.files import write_whole
 from noiseproof.messages import short
-from noiseproof.results.schema import Curves, Record, Run, Scores, Trials
+from noiseproof.results.schema import Curves, Record, Run, Samples, Scores, Trials
 
 Shape = tuple[int, ...]
 
@@ -24,7 +24,7 @@ def write_arrays(path: Path, record: Record) -> None:
     Raises:
         ValueError: An array is not as the run says.
     """
-    run, scores, curves, trials = record
+    run, scores, curves, trials, samples = record
     with np.errstate(over="ignore"):
         arrays = {
             "right": scores.right.astype(np.min_scalar_type(run.num_images)),
@@ -40,14 +40,25 @@ def write_arrays(path: Path, record: Record) -> None:
                 "trial_round": trials.trial_round.astype(np.int16),
                 "final_loss": trials.final_loss.astype(np.float32),
             }
+        if samples is not None:
+            small = np.min_scalar_type(-run.num_classes)
+            arrays |= {
+                "sample_image": samples.sample_image,
+                **{name: getattr(samples, name).astype(small) for name in SAID},
+                "sample_condition": samples.sample_condition.astype(np.int32),
+            }
     check_arrays(arrays, run, str(path))
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     write_whole(path, content.getvalue())
 
 
-def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves, Trials | None]:
-    """Reads `results.npz`; an older one holds no trials.
+SAID = ("sample_label", "sample_class")
+"""What of the samples are classes."""
+
+
+def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves, Trials | None, Samples | None]:
+    """Reads `results.npz`; an older one holds no trials and no samples.
 
     Args:
         path: The file.
@@ -60,9 +71,11 @@ def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves, Trials | None]:
         raise ValueError(f"{path} must be a file.")
     try:
         with zipfile.ZipFile(path) as archive:
-            has_trials = "trial_loss.npy" in archive.namelist()
-            tuning = Trials._fields if has_trials else ()
-            names = (*Scores._fields, *Curves._fields, *tuning)
+            has_trials, has_samples = (
+                f"{part._fields[0]}.npy" in archive.namelist() for part in (Trials, Samples)
+            )
+            tuning, shown = Trials._fields * has_trials, Samples._fields * has_samples
+            names = (*Scores._fields, *Curves._fields, *tuning, *shown)
             found = {name: read_array(archive, name, path) for name in names}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
         raise ValueError(
@@ -76,7 +89,8 @@ def read_arrays(path: Path, run: Run) -> tuple[Scores, Curves, Trials | None]:
         return {name: found[name] for name in fields}
 
     trials = Trials(**part(Trials._fields)) if has_trials else None
-    return Scores(**part(Scores._fields)), Curves(**part(Curves._fields)), trials
+    samples = Samples(**part(Samples._fields)) if has_samples else None
+    return Scores(**part(Scores._fields)), Curves(**part(Curves._fields)), trials, samples
 
 
 MOST_VALUES = 100_000_000
@@ -116,6 +130,15 @@ def check_arrays(arrays: Mapping[str, np.ndarray], run: Run, place: str) -> None
             "trial_round": ("iu", (shape[0], *most)),
             "final_loss": ("f", (shape[0], *num_final)),
         }
+    if "sample_image" in arrays:
+        size = arrays["sample_image"].shape
+        size = size if len(size) == 5 and size[4] in (1, 3) and all(size) else (0, 0, 1, 1, 1)
+        expected |= {
+            "sample_image": ("u", size),
+            "sample_label": ("iu", size[1:2]),
+            "sample_condition": ("iu", size[:1]),
+            "sample_class": ("iu", (shape[0], *size[:2])),
+        }
     for name, (kinds, wanted) in expected.items():
         array = arrays[name]
         if array.dtype.kind not in kinds or array.shape != wanted:
@@ -130,6 +153,10 @@ def check_arrays(arrays: Mapping[str, np.ndarray], run: Run, place: str) -> None
         "loss": np.isnan(loss) | (loss >= 0),
         "step": arrays["step"] >= 0,
     }
+    ends = {"sample_label": run.num_classes, "sample_condition": shape[1]}
+    for name, end in {**ends, "sample_class": run.num_classes}.items():
+        if name in arrays:
+            ranges[name] = (arrays[name] >= -(name == "sample_class")) & (arrays[name] < end)
     for name, inside in ranges.items():
         if not inside.all():
             raise ValueError(

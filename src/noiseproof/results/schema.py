@@ -6,7 +6,7 @@
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from msgspec import Meta, Struct
 
 Kind = Literal["learned", "initial", "control", "hand", "transferred", "augmented"]
@@ -205,6 +205,22 @@ class Trials(NamedTuple):
     final_loss: Float[np.ndarray, "optimizers runs"]
 
 
+class Samples(NamedTuple):
+    """A few test images under some conditions, and what classifiers of the first seed said.
+
+    Attributes:
+        sample_image: The corrupted images.
+        sample_label: Their classes.
+        sample_condition: Places of the conditions in the run's list.
+        sample_class: The class that each optimizer's classifier said; -1 where its run diverged.
+    """
+
+    sample_image: UInt8[np.ndarray, "shown images height width channels"]
+    sample_label: Int[np.ndarray, " images"]
+    sample_condition: Int[np.ndarray, " shown"]
+    sample_class: Int[np.ndarray, "optimizers shown images"]
+
+
 class Record(NamedTuple):
     """All that an evaluation leaves, as it is read and written together.
 
@@ -213,12 +229,14 @@ class Record(NamedTuple):
         scores: What the classifiers reached.
         curves: How they were trained.
         trials: How they were tuned; None of older records, which do not say it.
+        samples: What they said of a few images; None of older records and of large images.
     """
 
     run: Run
     scores: Scores
     curves: Curves
     trials: Trials | None = None
+    samples: Samples | None = None
 
 
 class MetricsLine(Struct, frozen=True, forbid_unknown_fields=True):
