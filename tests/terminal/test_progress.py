@@ -1,6 +1,7 @@
 """What a run says of how far it is, on a terminal and in a log, and what it writes beside."""
 
 import io
+import re
 import struct
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from noiseproof.evaluate.tuning import Budget, counted
-from noiseproof.experiment.progress import SILENT
+from noiseproof.experiment.progress import SILENT, corrupting
 from noiseproof.results import MetricsLine
 from noiseproof.terminal import progress as shown
 from noiseproof.terminal.progress import on_console
@@ -52,13 +53,13 @@ def test_a_log_says_rate_and_time_left_of_a_search_every_ten_seconds(clock: Cloc
     """Catches silence over minutes, a line for every call, and a rate that counts compiling."""
     written = io.StringIO()
     with on_console(Console(file=written), lambda: False) as progress:
-        progress.part("tuning adam", 0, 100)
+        progress.part("tuning adam", "runs", 0, 100)
         for done in range(10, 101, 10):
             clock.now += 4.0
-            progress.part("tuning adam", done, 100)
-        progress.part("tuning sgd", 0, 100)
+            progress.part("tuning adam", "runs", done, 100)
+        progress.part("tuning sgd", "runs", 0, 100)
         clock.now += 4.0
-        progress.part("tuning sgd", 10, 100)
+        progress.part("tuning sgd", "runs", 10, 100)
     assert written.getvalue().splitlines() == [
         "tuning adam: 20/100 runs  2.5 runs/s  32 s left",
         "tuning adam: 50/100 runs  2.5 runs/s  20 s left",
@@ -73,13 +74,49 @@ def test_a_terminal_shows_a_bar_of_the_part_under_way_alone(clock: Clock) -> Non
     with on_console(console, lambda: False) as progress:
         for name in ("tuning adam", "tuning sgd"):
             for done in (0, 50, 100):
-                progress.part(name, done, 100)
+                progress.part(name, "runs", done, 100)
                 clock.now += 10.0
         progress.outer_step(line(1), 4)
     last = written.getvalue().rpartition("meta-loss")[0].rpartition("tuning sgd")
     assert "tuning adam" in last[0]
     assert "100/100 runs  5 runs/s" in last[2]
     assert "tuning adam" not in written.getvalue()[-400:]
+
+
+def test_time_is_said_once_when_a_rate_is_measured(clock: Clock) -> None:
+    """Catches a time that leaves out other searches, and one that is said again and again.
+
+    Ten runs in 20 s are 2 s a run; an outer step is 100 inner steps in 2 s, so that 40 take 80 s.
+    """
+    for is_terminal in (False, True):
+        written = io.StringIO()
+        console = Console(file=written, force_terminal=is_terminal, width=100)
+        with on_console(console, lambda: False, 1000) as progress:
+            for step in range(1, 4):
+                progress.outer_step(line(step), 40)
+            for name in ("tuning adam", "tuning sgd"):
+                progress.part(name, "runs", 0, 10)
+                clock.now += 20.0
+                progress.part(name, "runs", 10, 10)
+        said = re.sub(r"\x1b\[[\d;]*m", "", written.getvalue())
+        assert said.count("meta-training takes about 1 min 20 s at this rate") == 1
+        assert (
+            said.count("all searches and tests take about 33 min 20 s at the rate of tuning") == 1
+        )
+        assert said.count("take about") == 1
+
+
+def test_corrupting_says_how_far_it_is(clock: Clock) -> None:
+    """Catches minutes of silence, and a unit that is not that of the part."""
+    written = io.StringIO()
+    with on_console(Console(file=written), lambda: False) as progress:
+        tell = corrupting(progress)
+        clock.now += 6.0
+        tell(3, 12)
+    assert written.getvalue().splitlines() == [
+        "corrupting the test images",
+        "corrupting the test images: 3/12 conditions  0.5 conditions/s  18 s left",
+    ]
 
 
 def test_a_search_counts_its_runs() -> None:

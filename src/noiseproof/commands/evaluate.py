@@ -109,7 +109,7 @@ def evaluate(
         rivals=rivals,
         cost=converted(loaded.card["meta_training"], MetaTraining, f"{place}.meta_training"),
     )
-    runs = num_compared_runs(experiment)
+    runs = num_compared_runs(experiment, learned.cost.inner_steps)
     steps = experiment.problem.objective.num_steps
     console.print(
         f"this takes {runs:,} runs of {steps:,} steps to tune {len(experiment.searches)} rivals and"
@@ -117,7 +117,8 @@ def evaluate(
         soft_wrap=True,
         highlight=False,
     )
-    with on_console(console, lambda: False) as progress:
+    num_runs = 0 if tuned or resume else runs
+    with on_console(console, lambda: False, num_runs) as progress:
         return run_comparison(
             experiment, learned, folder, progress, name=str(loaded.card["preset"]), seed=seed
         )

@@ -139,12 +139,17 @@ def costs(experiment: Experiment, made: Measured) -> dict[str, Any]:
     }
 
 
-def num_compared_runs(experiment: Experiment) -> int:
-    """Runs of tuning and of the final evaluation, each as long as an inner run."""
+def num_compared_runs(experiment: Experiment, meta_steps: int = 0) -> int:
+    """Runs of tuning and of the final evaluation, each as long as an inner run.
+
+    Searches of as many inner steps as meta-training took are of `meta_steps`.
+    """
     budget, num_rivals = experiment.budget, len(experiment.searches)
     num_trials = sum(search.num_trials or 0 for search in experiment.searches)
     num_final_runs = num_rivals * budget.num_finalists * budget.num_final_runs
+    num_matched = sum(search.num_trials is None for search in experiment.searches)
     num_tuned = num_trials * budget.num_runs + num_final_runs
+    num_tuned += num_matched * meta_steps // experiment.problem.objective.num_steps
     return num_tuned + (num_rivals + 2) * experiment.num_seeds
 
 
@@ -154,14 +159,12 @@ def work_in_words(experiment: Experiment) -> str:
     trained = 1 + len(experiment.controls)
     outer_steps = trained * experiment.plan.num_outer_steps
     steps_each = experiment.meta.estimator.num_inner_steps
-    runs = num_compared_runs(experiment)
-    num_matched = sum(search.num_trials is None for search in experiment.searches)
-    meta_steps = outer_steps * steps_each
-    total = meta_steps + runs * num_steps + num_matched * meta_steps // trained
+    runs = num_compared_runs(experiment, outer_steps * steps_each // trained)
+    total = outer_steps * steps_each + runs * num_steps
     return (
         f"this takes {outer_steps:,} outer steps of {steps_each:,} inner steps to meta-train, then"
         f" at most {runs:,} runs of {num_steps:,} steps to tune {len(experiment.searches)} rivals"
-        f" and to test: {total:,} inner steps; `noiseproof plan` says how long that is here"
+        f" and to test: {total:,} inner steps; `noiseproof plan` says first how long that is here"
     )
 
 

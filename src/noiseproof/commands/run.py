@@ -9,7 +9,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from noiseproof.commands.plan import work_in_words
+from noiseproof.commands.plan import num_compared_runs, work_in_words
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.running import run_experiment
 from noiseproof.experiment.settings import Settings
@@ -44,7 +44,9 @@ def run(
     console.print(work_in_words(experiment), soft_wrap=True, highlight=False)
     with ExitStack() as stack:
         should_stop = stack.enter_context(stop_on_signals())
-        progress = stack.enter_context(on_console(console, should_stop))
+        meta_steps = experiment.plan.num_outer_steps * experiment.meta.estimator.num_inner_steps
+        num_runs = 0 if tuned or resume else num_compared_runs(experiment, meta_steps)
+        progress = stack.enter_context(on_console(console, should_stop, num_runs))
         if tensorboard:
             progress = stack.enter_context(on_tensorboard(progress, folder))
         return run_experiment(

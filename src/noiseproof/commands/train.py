@@ -10,6 +10,7 @@ from noiseproof.experiment.meta_trained import judged_alone, settings_of
 from noiseproof.experiment.reading import with_settings
 from noiseproof.experiment.training import accuracies, metadata, trained, write_weights
 from noiseproof.terminal.notices import tell_notices
+from noiseproof.terminal.progress import on_console
 from noiseproof.zoo import load_learned
 
 
@@ -51,8 +52,9 @@ def train(
     problem = experiment.problem
     num_steps = problem.objective.num_steps
     console.print(f"training {num_steps} steps on {problem.dataset.name}")
-    params = trained(experiment, loaded.theta, seed)
-    found = accuracies(experiment, params)
+    with on_console(console, lambda: False) as progress:
+        params = trained(experiment, loaded.theta, progress, seed=seed)
+        found = accuracies(experiment, params, progress)
     write_weights(path, params, metadata(experiment, seed))
     for label, accuracy in found.items():
         console.print(f"{label:24s} {accuracy:.4f}")

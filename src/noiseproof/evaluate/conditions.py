@@ -14,7 +14,6 @@ from noiseproof.evaluate.suites import (
 from noiseproof.messages import did_you_mean, short
 from noiseproof.results import Role
 from noiseproof.tasks.outer_losses import OuterLoss
-from noiseproof.types import Batch
 
 DEVELOPMENT_ROLES = ("meta_train", "validation")
 """What rules are developed on: named corruptions of other roles are for `test` alone."""
@@ -25,11 +24,12 @@ class Conditions(NamedTuple):
 
     Attributes:
         roles: What each noise scale or named corruption is to the optimizer.
-        test_sets: `split -> list of TestSet`, the images under every condition, always the same.
+        test_sets: `(split, report) -> list of TestSet`, the images under every condition, always
+            the same; `report(done, total)`, which may be left out, is told of those that are made.
     """
 
     roles: Mapping[Any, Role]
-    test_sets: Callable[[Batch], list[TestSet]]
+    test_sets: Callable[..., list[TestSet]]
 
 
 def scales_of_noise(

@@ -14,7 +14,7 @@ from noiseproof.corruptions.severity import NUM_SEVERITIES
 from noiseproof.data.corrupted import read_cifar10_c, read_mnist_c
 from noiseproof.data.dataset import shrink, take
 from noiseproof.evaluate.conditions import Conditions
-from noiseproof.evaluate.suites import TestSet, chosen_images
+from noiseproof.evaluate.suites import Report, TestSet, chosen_images
 from noiseproof.messages import require_printable
 from noiseproof.types import Batch
 
@@ -44,11 +44,11 @@ def with_published(
     for one in found:
         check_same_images(one, test, folder)
 
-    def test_sets(split: Batch) -> list[TestSet]:
+    def test_sets(split: Batch, *report: Report) -> list[TestSet]:
         side, index = split.images.shape[1], chosen_images(len(test.labels), num_images)
         drawn = (one._replace(batch=take(one.batch, index)) for one in found)
         return [
-            *conditions.test_sets(split),
+            *conditions.test_sets(split, *report),
             *(one._replace(batch=with_side(one.batch, side)) for one in drawn),
         ]
 

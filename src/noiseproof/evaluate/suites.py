@@ -5,8 +5,8 @@ sees the same. What a condition is to the learned optimizer, its role, follows f
 loss has seen: a corruption of a family with something seen is kin and not held out.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,10 @@ from noiseproof.types import Batch, ImageTransform
 
 TEST_SEED = 0
 """Seed of the corrupted test images: the same for every run of an experiment."""
+
+
+Report: TypeAlias = Callable[[int, int], None]
+"""`(conditions done, conditions in all)`, called as images are corrupted."""
 
 
 class TestSet(NamedTuple):
@@ -70,11 +74,18 @@ def clean_set(split: Batch) -> TestSet:
     return TestSet("none", "none", None, 0.0, "clean", split)
 
 
-def noise_scales(split: Batch, *, roles: Mapping[float, Role]) -> list[TestSet]:
+def silent(_done: int, _total: int) -> None:
+    """Tells nobody."""
+
+
+def noise_scales(
+    split: Batch, report: Report = silent, *, roles: Mapping[float, Role]
+) -> list[TestSet]:
     """Clean images, and the same under unclipped Gaussian noise of several scales.
 
     Args:
         split: Images to corrupt.
+        report: Told of the scales that are done.
         roles: What each standard deviation is to the optimizer, see `scale_role`.
     """
     sets = [clean_set(split)]
@@ -82,6 +93,7 @@ def noise_scales(split: Batch, *, roles: Mapping[float, Role]) -> list[TestSet]:
         key = jax.random.fold_in(jax.random.key(TEST_SEED), round(strength * 1000))
         noisy = corrupted(split, gaussian_noise(std=strength, clip=False), key)
         sets.append(TestSet("gaussian_noise", "noise", None, strength, role, noisy))
+        report(len(sets) - 1, len(roles))
     return sets
 
 
@@ -93,12 +105,17 @@ def scale_role(strength: float, outer_loss: OuterLoss) -> Role:
 
 
 def named_corruptions(
-    split: Batch, *, outer_loss: OuterLoss, roles: Mapping[str, Role]
+    split: Batch,
+    report: Report = silent,
+    *,
+    outer_loss: OuterLoss,
+    roles: Mapping[str, Role],
 ) -> list[TestSet]:
     """Clean images, what an outer loss of no names was seen to be, and named corruptions.
 
     Args:
         split: Images to corrupt.
+        report: Told of the named ones that are done, a corruption at a severity each.
         outer_loss: What was meta-trained on.
         roles: The corruptions to test on, and what each is, see `named_roles`.
     """
@@ -109,11 +126,13 @@ def named_corruptions(
             key = name_key(part.name, jax.random.key(TEST_SEED))
             images = corrupted(split, part.transform, key)
             sets.append(TestSet(part.name, family, None, None, "meta_train", images))
+    num_before = len(sets)
     for name, role in roles.items():
         for severity in range(1, NUM_SEVERITIES + 1):
             images = np.asarray(corrupt(split.images, name, severity, TEST_SEED))
             batch = Batch(images, split.labels)
             sets.append(TestSet(name, FAMILY_OF[name], severity, None, role, batch))
+            report(len(sets) - num_before, len(roles) * NUM_SEVERITIES)
     return sets
 
 

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from noiseproof.evaluate.samples import samples
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.contestants import MetaTrained, contestants
-from noiseproof.experiment.progress import Progress
+from noiseproof.experiment.progress import Progress, corrupting
 from noiseproof.metatrain.sharding import spread
 from noiseproof.report.finding import finding
 from noiseproof.report.page import write_report
@@ -54,15 +55,15 @@ def run_comparison(
     """
     judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))[1]
     everyone = contestants(experiment, learned, folder, progress, seed)
-    progress.say("corrupting the test images")
-    sets = experiment.conditions.test_sets(experiment.split)
+    sets = experiment.conditions.test_sets(experiment.split, corrupting(progress))
     keys = jax.random.split(judge_key, experiment.num_seeds)
     judged = []
-    num_runs = len(everyone) * len(keys)
     progress.say(f"training {len(keys)} classifiers with each of {len(everyone)} optimizers")
+    tell = partial(progress.part, "training classifiers", "runs")
+    tell(0, len(everyone) * len(keys))
     for contestant in everyone:
-        progress.part(f"training with {contestant.name}", len(judged) * len(keys), num_runs)
         judged.append(judged_on(experiment, contestant, sets, keys))
+        tell(len(judged) * len(keys), len(everyone) * len(keys))
     problem, seeds = experiment.problem, list(range(experiment.num_seeds))
     num_images, num_steps = len(sets[0].batch.labels), problem.objective.num_steps
     run = Run(

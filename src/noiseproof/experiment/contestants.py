@@ -175,7 +175,7 @@ def tuned_contestants(
             budget = experiment.budget._replace(num_trials=search.num_trials or 1)
             rival = RIVALS[search.rival]
             start = start_from(contained(search), of_its_kind(search, rival.resembles), found)
-            tell = partial(progress.part, f"tuning {search.label}")
+            tell = partial(progress.part, f"tuning {search.label}", "runs")
             tuned = tune(problem, rival, budget, key, name=search.label, start=start, on_runs=tell)
             remember(folder, search.label, tuned, seed)
         found[search.label] = tuned

@@ -15,7 +15,7 @@ from noiseproof.evaluate.tuning import Budget, Start, TunedOn, drawn, scorer, tu
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import provenance
 from noiseproof.experiment.contestants import search_key, tuned_contestants, tuned_on
-from noiseproof.experiment.progress import SILENT, Progress
+from noiseproof.experiment.progress import SILENT, Progress, corrupting
 from noiseproof.experiment.study import experiment_of, task_words
 from noiseproof.experiment.tuned import begin
 from noiseproof.files import write_whole
@@ -114,7 +114,7 @@ def distill(
     }
     progress.say("judging on select and on held-out conditions")
     losses = {name: select_losses(problem, one, num_seeds, seed) for name, one in recipes.items()}
-    sets = experiment.conditions.test_sets(experiment.split)
+    sets = experiment.conditions.test_sets(experiment.split, corrupting(progress))
     sets = [one for one in sets if one.role == "held_out"] or sets
     reached = {
         name: held_out(experiment, sets, one, num_seeds, seed) for name, one in recipes.items()

@@ -11,16 +11,24 @@ class Progress(NamedTuple):
 
     Attributes:
         say: `(line)`, what begins or was found.
-        part: `(name, done, total)`, how many runs of a search or of the final evaluation are done;
-            `done` is 0 as the part begins.
+        part: `(name, unit, done, total)`, how much of a part is done, such as runs of a search;
+            `done` is 0 as it begins.
         outer_step: `(metrics, num_outer_steps)`, after every outer step of meta-training.
         should_stop: Whether meta-training is to write a checkpoint and end.
     """
 
     say: Callable[[str], None] = lambda _line: None
-    part: Callable[[str, int, int], None] = lambda _name, _done, _total: None
+    part: Callable[[str, str, int, int], None] = lambda _name, _unit, _done, _total: None
     outer_step: Callable[[MetricsLine, int], None] = lambda _line, _num_steps: None
     should_stop: Callable[[], bool] = lambda: False
+
+
+def corrupting(progress: Progress) -> Callable[[int, int], None]:
+    """What a suite tells of the conditions whose images are made, from none on."""
+    name = "corrupting the test images"
+    progress.say(name)
+    progress.part(name, "conditions", 0, 1)
+    return lambda done, total: progress.part(name, "conditions", done, total)
 
 
 SILENT = Progress()

@@ -99,7 +99,7 @@ def learn(
 ) -> MetaTrained:
     """Meta-trains the rule on the outer loss in `words`, and says what it cost."""
     rule, plan = experiment.record["rule"]["kind"], experiment.plan
-    progress.say(f"meta-training {rule} on {words}")
+    progress.say(f"meta-training {rule} on {words}; it is compiled first")
     state = meta_train(
         meta.target,
         meta.estimator,

@@ -14,7 +14,7 @@ from noiseproof.experiment.build import Experiment, build_experiment
 from noiseproof.experiment.comparison import condition, finite, provenance
 from noiseproof.experiment.contestants import tuned_contestants
 from noiseproof.experiment.meta_trained import judged_alone, settings_of
-from noiseproof.experiment.progress import SILENT, Progress
+from noiseproof.experiment.progress import SILENT, Progress, corrupting
 from noiseproof.experiment.reading import load_preset, with_settings
 from noiseproof.experiment.study_arrays import (
     Parts,
@@ -111,8 +111,7 @@ def study(
     wanted = {"study": name, "seed": seed, **experiment.record}
     begin(place, wanted, experiment.searches, tuned, resume=resume)
 
-    progress.say("corrupting images")
-    sets = experiment.conditions.test_sets(experiment.split)
+    sets = experiment.conditions.test_sets(experiment.split, corrupting(progress))
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), experiment.num_seeds)
     parts = parts_of(experiment.problem, sets, keys)
     everyone = [

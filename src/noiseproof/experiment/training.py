@@ -1,6 +1,7 @@
 """One classifier, trained with a learned optimizer, tested clean and corrupted, and kept."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +14,51 @@ from noiseproof import inner_loop
 from noiseproof.evaluate.protocol import grade
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment
+from noiseproof.experiment.progress import SILENT, Progress, corrupting
 from noiseproof.files import create_whole
 from noiseproof.metatrain import recipe_of
 from noiseproof.models.standardized import channel_statistics
-from noiseproof.types import Data, Params
+from noiseproof.types import Params
+
+NUM_STRETCHES = 10
+"""A run is trained in so many stretches of one program, to say in between how far it is."""
 
 
-def trained(experiment: Experiment, theta: Any, seed: int) -> Params:
+def trained(
+    experiment: Experiment, theta: Any, progress: Progress = SILENT, *, seed: int
+) -> Params:
     """The weights of a classifier after its run.
 
     Raises:
         ValueError: The run diverged.
     """
-    objective, problem = experiment.problem.objective, experiment.problem
-    recipe = recipe_of(objective, theta)
+    objective, data = experiment.problem.objective, experiment.problem.data
+    key = jax.random.key(seed)
+    task, recipe, num_steps = objective.task, recipe_of(objective, theta), objective.num_steps
+    advance = jax.jit(partial(inner_loop.advance, task, recipe), static_argnums=2)
+    state, done = jax.jit(partial(inner_loop.init, task, recipe))(key), 0
+    while done < num_steps:
+        progress.part("training", "steps", done, num_steps)
+        stretch = min(-(-num_steps // NUM_STRETCHES), num_steps - done)
+        state, losses = advance(state, data, stretch, key)
+        if not jnp.isfinite(losses).all():
+            raise ValueError("The training diverged; nothing was written.")
+        done += stretch
+    progress.part("training", "steps", num_steps, num_steps)
+    params = recipe.answer(state.params, state.optimizer_state)
+    return params if task.finish is None else jax.jit(task.finish)(params, data, key)
 
-    @jax.jit
-    def run(data: Data, key: jax.Array) -> inner_loop.Run:
-        return inner_loop.train(objective.task, recipe, data, objective.num_steps, key)
 
-    finished = run(problem.data, jax.random.key(seed))
-    if finished.diverged:
-        raise ValueError("The training diverged; nothing was written.")
-    return finished.params
-
-
-def accuracies(experiment: Experiment, params: Params) -> dict[str, float]:
+def accuracies(
+    experiment: Experiment, params: Params, progress: Progress = SILENT
+) -> dict[str, float]:
     """Accuracy of a classifier, 0 to 1, by condition in words."""
     stacked = jax.tree.map(lambda leaf: leaf[None], params)
     return {
         condition_label(test_set): float(
             grade(experiment.problem.model, stacked, test_set.batch).accuracy[0]
         )
-        for test_set in experiment.conditions.test_sets(experiment.split)
+        for test_set in experiment.conditions.test_sets(experiment.split, corrupting(progress))
     }
 
 

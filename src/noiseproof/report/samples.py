@@ -64,7 +64,7 @@ def _grid(
     axes.plot(x[columns], rows, ".", color=INK, markersize=4)
     rows, columns = np.nonzero(said != label)
     axes.plot(x[columns], rows, "s", markersize=13, markerfacecolor="none", color=INK)
-    for row, column in zip(rows, columns, strict=True):
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
         answer = said[row, column]
         words = "–" if answer < 0 else str(answer)
         axes.text(x[column], row, words, ha="center", va="center", fontweight="bold")

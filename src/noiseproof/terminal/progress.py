@@ -9,27 +9,42 @@ from rich import progress as bars
 from rich.console import Console
 
 from noiseproof.experiment.progress import Progress
+from noiseproof.report.tables import duration
 from noiseproof.results import MetricsLine
 
 SECONDS_BETWEEN_LINES, SECONDS_UNTIL_FIRST_LINE = 10.0, 5.0
+
+SECONDS_MEASURED = 60.0
+"""A search that takes longer says already then how long all of them will take."""
 
 Report = Callable[[MetricsLine], None]
 
 
 @contextmanager
-def on_console(console: Console, should_stop: Callable[[], bool]) -> Iterator[Progress]:
-    """Shows lines as they come, and meta-loss, inner steps per second and time left."""
+def on_console(
+    console: Console, should_stop: Callable[[], bool], num_runs: int = 0
+) -> Iterator[Progress]:
+    """Shows lines as they come, and meta-loss, inner steps per second and time left.
+
+    Args:
+        console: Where.
+        should_stop: Whether meta-training is to end.
+        num_runs: Runs of all searches and tests, whose time is said when the first search is done;
+            0 where it is not to be.
+    """
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
     if console.is_terminal:
         with _bar(console) as bar:
-            outer_step = each_anew(lambda total: _on_bar(bar, total))
-            yield Progress(say, _parts_on_bar(bar), outer_step, should_stop)
+            outer_step = each_anew(lambda total: _with_time(say, _on_bar(bar, total), total))
+            part = _with_time_of_all(say, _parts_on_bar(bar), num_runs)
+            yield Progress(say, part, outer_step, should_stop)
     else:
-        outer_step = each_anew(lambda total: _as_lines(console, total))
-        yield Progress(say, _parts_as_lines(say), outer_step, should_stop)
+        outer_step = each_anew(lambda total: _with_time(say, _as_lines(console, total), total))
+        part = _with_time_of_all(say, _parts_as_lines(say), num_runs)
+        yield Progress(say, part, outer_step, should_stop)
 
 
 def each_anew(begin: Callable[[int], Report]) -> Callable[[MetricsLine, int], None]:
@@ -99,14 +114,47 @@ def _as_lines(console: Console, num_outer_steps: int) -> Report:
     return report
 
 
-Part = Callable[[str, int, int], None]
+def _with_time(say: Callable[[str], None], report: Report, num_outer_steps: int) -> Report:
+    """Says, when a rate is first measured, how long all of meta-training takes at it."""
+    speed, is_said = _speedometer(), False
+
+    def tell(line: MetricsLine) -> None:
+        nonlocal is_said
+        rate = speed(line)
+        if rate and not is_said:
+            seconds = num_outer_steps * line.inner_steps / line.outer_step / rate
+            say(f"meta-training takes about {duration(seconds)} at this rate")
+            is_said = True
+        report(line)
+
+    return tell
+
+
+Part = Callable[[str, str, int, int], None]
+
+
+def _with_time_of_all(say: Callable[[str], None], report: Part, num_runs: int) -> Part:
+    """Says, when the first search is done, how long all take at its rate, compiling included."""
+    began, is_said = 0.0, num_runs == 0
+
+    def part(name: str, unit: str, done: int, total: int) -> None:
+        nonlocal began, is_said
+        report(name, unit, done, total)
+        began = began or time.monotonic()
+        seconds = time.monotonic() - began
+        if not is_said and done and (done >= total or seconds > SECONDS_MEASURED):
+            took = duration(num_runs * seconds / done)
+            say(f"all searches and tests take about {took} at the rate of {name}")
+            is_said = True
+
+    return part
 
 
 def _parts_on_bar(bar: bars.Progress) -> Part:
     """A bar for the part that is under way, with its rate; another part's takes its place."""
     shown: dict[str, tuple[bars.TaskID, Rate]] = {}
 
-    def part(name: str, done: int, total: int) -> None:
+    def part(name: str, unit: str, done: int, total: int) -> None:
         if name not in shown:
             for task, _ in shown.values():
                 bar.remove_task(task)
@@ -114,7 +162,8 @@ def _parts_on_bar(bar: bars.Progress) -> Part:
             shown[name] = (bar.add_task(name, total=total, words=""), _rate())
         task, rate = shown[name]
         per_second = rate(done)
-        words = f"{done}/{total} runs" + (f"  {per_second:,.3g} runs/s" if per_second else "")
+        rate_words = f"  {per_second:,.3g} {unit}/s" if per_second else ""
+        words = f"{done}/{total} {unit}{rate_words}"
         bar.update(task, completed=done, total=total, words=words)
 
     return part
@@ -124,7 +173,7 @@ def _parts_as_lines(say: Callable[[str], None]) -> Part:
     """A line every few seconds for the part that is under way."""
     shown, rate, last = "", _rate(), 0.0
 
-    def part(name: str, done: int, total: int) -> None:
+    def part(name: str, unit: str, done: int, total: int) -> None:
         nonlocal shown, rate, last
         now = time.monotonic()
         if name != shown:
@@ -133,7 +182,7 @@ def _parts_as_lines(say: Callable[[str], None]) -> Part:
         per_second = rate(done)
         if per_second and now - last >= SECONDS_BETWEEN_LINES and done < total:
             last, left = now, (total - done) / per_second
-            say(f"{name}: {done}/{total} runs  {per_second:,.3g} runs/s  {left:,.0f} s left")
+            say(f"{name}: {done}/{total} {unit}  {per_second:,.3g} {unit}/s  {left:,.0f} s left")
 
     return part
 
