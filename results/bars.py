@@ -2,6 +2,7 @@
 
     python results/bars.py            # every record
     python results/bars.py --readme   # the table of README.md
+    python results/bars.py --prose    # what its sentences say in numbers
 
 Counted are, each by its mean over severities, of `spectral` the named corruptions outside the noise
 family that no rule was developed on, whether held out or kin of what the outer loss showed; of
@@ -15,8 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from noiseproof.corruptions.families import STANDARD_15
 from noiseproof.report.tables import trials_until_level
 from noiseproof.results import (
     Condition,
@@ -29,6 +32,7 @@ from noiseproof.results import (
     significant,
     tuning_costs,
 )
+from noiseproof.zoo import load_learned
 
 FOLDER = Path(__file__).parent
 
@@ -45,6 +49,17 @@ README = {
     "court-spectral-fashion-mlp": "perceptron, Fashion-MNIST at 14×14",
 }
 """What the README shows: of three meta-seeds the one with the median difference to Adam."""
+
+PROSE = (
+    "spectral-fashion-mlp/seed-0",
+    "gaussian-fashion-mlp/seed-0",
+    "transfer-spectral-fashion-convnet/width-32-64-128",
+    "transfer-spectral-fashion-mlp/width-128",
+)
+"""Records that only its sentences speak of."""
+
+SHIPPED = ("spectral-cifar-convnet", "spectral-fashion-convnet", "spectral-fashion-mlp")
+"""Learned optimizers of the rows of small classifiers."""
 
 README_HEADER = (
     *("classifier, data", "learned, untuned", "Adam, tuned", "strongest of the tuned rivals"),
@@ -159,8 +174,62 @@ def readme_line(name: str, words: str) -> list[str]:
     ]
 
 
+def prose() -> list[str]:
+    """What sentences of the README say in numbers."""
+    cells = {name: cells_of([FOLDER / name]) for name in (*README, *PROSE)}
+    at_32, *others, court = (cells[name] for name in README)
+    before, white, wide_convnet, wide_perceptron = (cells[name] for name in PROSE)
+    weights = [
+        load_learned(name).card["task"]["num_weights"]
+        for name in ("spectral-cifar-convnet-gpu", *SHIPPED)
+    ]
+    theta = load_learned(SHIPPED[0]).theta
+    spectral = [cells_of([path.parent]) for path in FOLDER.glob("spectral-*/**/run.json")]
+    controlled = [one for one in spectral if "control" in one.kinds.values()]
+    worse = sorted(float(one.first("control").split()[0]) for one in controlled)
+    seeds = [len(one.records[0].run.seeds) for one in (at_32, *others, court)]
+    names = {
+        condition.corruption: condition.family
+        for condition in accuracies(court.records[0])
+        if counted(condition, "spectral")
+    }
+    in_cifar = [name for name in names if name in STANDARD_15]
+    noises = len(STANDARD_15) - len(in_cifar)
+    words = dict(enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven"]))
+    num_geometric = words[list(names.values()).count("geometric")].capitalize()
+    lead = [one.against("muon", one.core)[1:].split()[0] for one in (before, court)]
+    trials = tuning_costs(court.records[0])["muon"].trials_to_reach
+    better = [one.better()[0].split()[0] for one in (wide_convnet, wide_perceptron)]
+    num_rivals = list(court.kinds.values()).count("hand")
+    return [
+        f"Its {sum(leaf.size for leaf in jax.tree.leaves(theta))} numbers",
+        f"and {seeds[-1]} seeds. Muon is the strongest of {num_rivals} tuned rivals",
+        f"the first row has {weights[0]:,} weights, the others less than"
+        f" {-(-max(weights[1:]) // 1000) * 1000:,}",
+        f"is worse by {worse[0]:.1f} to {worse[-1]:.1f} points only",
+        f"took the lead over Muon from {lead[0]} to {lead[1]} points",
+        f"mean over {len(names)} named corruptions",
+        f"the standard {len(STANDARD_15)} of CIFAR-10-C without its {words[noises]} noises, and"
+        f" {words[len(names) - len(in_cifar)]} of MNIST-C",
+        f"{num_geometric} are geometric",
+        f"over {seeds[0]} seeds (perceptron {seeds[-1]})",
+        f"takes {trials} trials on average",
+        f"better on clean images (by {opposite(at_32.against('muon', at_32.clean))} points)",
+        f"with a perceptron (by {opposite(white.against('muon', white.core))} points)",
+        f"better on {better[0]} (convnet) and {better[1]} (perceptron) of {len(names)} corruptions",
+    ]
+
+
+def opposite(difference: str) -> str:
+    """A loss as the gain of the other."""
+    return difference.removeprefix("-")
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Prints a table."""
+    """Prints a table, or lines."""
+    if arguments == ["--prose"]:
+        print("\n".join(prose()))
+        return
     if arguments == ["--readme"]:
         header, lines = README_HEADER, [readme_line(*item) for item in README.items()]
     else:
