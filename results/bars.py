@@ -197,7 +197,7 @@ def prose() -> list[str]:
     noises = len(STANDARD_15) - len(in_cifar)
     words = dict(enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven"]))
     num_geometric = words[list(names.values()).count("geometric")].capitalize()
-    lead = [one.against("muon", one.core)[1:].split()[0] for one in (before, court)]
+    lead = [one.strongest()[0].split()[1][1:] for one in (before, court, others[-1])]
     trials = tuning_costs(court.records[0])["muon"].trials_to_reach
     better = [one.better()[0].split()[0] for one in (wide_convnet, wide_perceptron)]
     num_rivals = list(court.kinds.values()).count("hand")
@@ -207,7 +207,8 @@ def prose() -> list[str]:
         f"the first row has {weights[0]:,} weights, the others less than"
         f" {-(-max(weights[1:]) // 1000) * 1000:,}",
         f"is worse by {worse[0]:.1f} to {worse[-1]:.1f} points only",
-        f"took the lead over Muon from {lead[0]} to {lead[1]} points",
+        f"took the lead from {lead[0]} to {lead[1]} points on the perceptron and left it at"
+        f" {lead[2]} on the convnet",
         f"mean over {len(names)} named corruptions",
         f"the standard {len(STANDARD_15)} of CIFAR-10-C without its {words[noises]} noises, and"
         f" {words[len(names) - len(in_cifar)]} of MNIST-C",
