@@ -52,6 +52,7 @@ README = {
 
 PROSE = (
     "spectral-fashion-mlp/seed-0",
+    "spectral-fashion-convnet/seed-0",
     "gaussian-fashion-mlp/seed-0",
     "transfer-spectral-fashion-convnet/width-32-64-128",
     "transfer-spectral-fashion-mlp/width-128",
@@ -178,7 +179,7 @@ def prose() -> list[str]:
     """What sentences of the README say in numbers."""
     cells = {name: cells_of([FOLDER / name]) for name in (*README, *PROSE)}
     at_32, *others, court = (cells[name] for name in README)
-    before, white, wide_convnet, wide_perceptron = (cells[name] for name in PROSE)
+    before, before_convnet, white, *wide = (cells[name] for name in PROSE)
     weights = [
         load_learned(name).card["task"]["num_weights"]
         for name in ("spectral-cifar-convnet-gpu", *SHIPPED)
@@ -197,9 +198,11 @@ def prose() -> list[str]:
     noises = len(STANDARD_15) - len(in_cifar)
     words = dict(enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven"]))
     num_geometric = words[list(names.values()).count("geometric")].capitalize()
-    lead = [one.strongest()[0].split()[1][1:] for one in (before, court, others[-1])]
+    lead = [
+        one.strongest()[0].split()[-3][1:] for one in (before, court, before_convnet, others[-1])
+    ]
     trials = tuning_costs(court.records[0])["muon"].trials_to_reach
-    better = [one.better()[0].split()[0] for one in (wide_convnet, wide_perceptron)]
+    better = [one.better()[0].split()[0] for one in wide]
     num_rivals = list(court.kinds.values()).count("hand")
     return [
         f"Its {sum(leaf.size for leaf in jax.tree.leaves(theta))} numbers",
@@ -207,8 +210,8 @@ def prose() -> list[str]:
         f"the first row has {weights[0]:,} weights, the others less than"
         f" {-(-max(weights[1:]) // 1000) * 1000:,}",
         f"is worse by {worse[0]:.1f} to {worse[-1]:.1f} points only",
-        f"took the lead from {lead[0]} to {lead[1]} points on the perceptron and left it at"
-        f" {lead[2]} on the convnet",
+        f"changed the lead over the strongest rival from {lead[0]} to {lead[1]} points on the"
+        f" perceptron, and from {lead[2]} to {lead[3]} on the convnet",
         f"mean over {len(names)} named corruptions",
         f"the standard {len(STANDARD_15)} of CIFAR-10-C without its {words[noises]} noises, and"
         f" {words[len(names) - len(in_cifar)]} of MNIST-C",
