@@ -12,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax.numpy as jnp
+import numpy as np
 
 import noiseproof
 from noiseproof.experiment.described import described, sections
 from noiseproof.kinds import KINDS, MATRICES
 from noiseproof.optimizers.structured import rates_at
+from noiseproof.optimizers.universal import THEORY
+from noiseproof.studies.rule import SIZES, explain
 from noiseproof.zoo import load_learned
 
 FOLDER = Path(__file__).parent / "reference"
@@ -102,7 +105,8 @@ def rule_page() -> str:
             pulls.append(_pull(f"{words} differences", where, cells))
         pulls.append(_pull("the mean", where, [float(one["mean"][layer]) for one in at.values()]))
     text = (FOLDER.parent / "rule.md").read_text("utf-8")
-    for name, lines in (("rule", rows), ("pulls", pulls)):
+    tables = {"rule": rows, "pulls": pulls, "exponents": exponents()}
+    for name, lines in tables.items():
         marks = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         before, rest = text.split(marks[0])
         table = "\n".join(lines)
@@ -112,6 +116,26 @@ def rule_page() -> str:
 
 def _pull(what: str, where: str, cells: list[float]) -> str:
     return f"| {what} | {where} | {' | '.join(f'{cell:.2g}' for cell in cells)} |"
+
+
+def exponents() -> list[str]:
+    """The exponents of `universal`, those of theory beside those that were learned."""
+    found = explain("universal").exponents
+    rows = ["| what is scaled | of | by | theory | learned |", "|---|---|---|---|---|"]
+    for group, (what, sizes, kinds) in SIZES.items():
+        theory = np.broadcast_to(
+            THEORY.get(group.removesuffix("_fans"), 0.0), found[group][0].shape
+        )
+        for by, size in enumerate(sizes.split(", ")):
+            learned = found[group][0, :, by]
+            # All kinds move together in meta-training: one row where theory does not part them.
+            parted = np.ptp(learned) > 1e-4
+            for row in range(len(kinds) if parted else 1):
+                of = kinds[row] if parted else "all"
+                rows.append(
+                    f"| {what} | {of} | {size} | {theory[row, by]:g} | {learned[row]:+.2f} |"
+                )
+    return rows
 
 
 PAGES = {"../rule.md": rule_page, "settings.md": settings_page, "api.md": api_page}

@@ -31,7 +31,7 @@ def learned(net, params, num_steps):
     layout = noiseproof.layout_of(  # new
         params, (8, 8, 1), apply=lambda p, x: net.apply({"params": p}, x)
     )
-    return noiseproof.load("spectral-fashion-convnet", num_steps=num_steps, layout=layout)  # new
+    return noiseproof.load("universal", num_steps=num_steps, layout=layout)  # new
 
 
 @jax.jit

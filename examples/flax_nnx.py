@@ -35,7 +35,7 @@ def learned(net, num_steps):
     layout = noiseproof.layout_of(  # new
         params, (8, 8, 1), apply=lambda p, x: nnx.merge(graph, p, rest, copy=True)(x)
     )
-    return noiseproof.load("spectral-fashion-convnet", num_steps=num_steps, layout=layout)  # new
+    return noiseproof.load("universal", num_steps=num_steps, layout=layout)  # new
 
 
 @nnx.jit

@@ -27,7 +27,7 @@ NET = hk.without_apply_rng(hk.transform(classify))
 def learned(params, num_steps):
     """The shipped optimizer for this classifier."""
     layout = noiseproof.layout_of(params, (8, 8, 1), apply=NET.apply)  # new
-    return noiseproof.load("spectral-fashion-convnet", num_steps=num_steps, layout=layout)  # new
+    return noiseproof.load("universal", num_steps=num_steps, layout=layout)  # new
 
 
 def main(num_steps: int = 500, seed: int = 0) -> None:

@@ -19,7 +19,7 @@ from noiseproof.torch.roles import Role
 from noiseproof.torch.scales import Scales, scales_of
 from noiseproof.torch.theta import load_theta, rates_at
 
-DEFAULT_NAME = "spectral-cifar-convnet-gpu"
+DEFAULT_NAME = "universal"
 """The shipped optimizer that was meta-trained on the largest classifier, on color images."""
 
 REMEDY = (
