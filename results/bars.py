@@ -46,6 +46,7 @@ README = {
     "spectral-cifar-convnet/gpu/seed-0": "convnet, CIFAR-10 at 32×32, on a GPU",
     "spectral-cifar-convnet/seed-0": "convnet, CIFAR-10 at 16×16",
     "court-spectral-fashion-convnet": "convnet, Fashion-MNIST at 14×14",
+    "universal-convnet": "the same, by `universal`",
     "court-spectral-fashion-mlp": "perceptron, Fashion-MNIST at 14×14",
 }
 """What the README shows: of three meta-seeds the one with the median difference to Adam."""
@@ -178,7 +179,7 @@ def readme_line(name: str, words: str) -> list[str]:
 def prose() -> list[str]:
     """What sentences of the README say in numbers."""
     cells = {name: cells_of([FOLDER / name]) for name in (*README, *PROSE)}
-    at_32, *others, court = (cells[name] for name in README)
+    at_32, *others, convnet_court, _, court = (cells[name] for name in README)
     before, before_convnet, white, *wide = (cells[name] for name in PROSE)
     weights = [
         load_learned(name).card["task"]["num_weights"]
@@ -188,7 +189,7 @@ def prose() -> list[str]:
     spectral = [cells_of([path.parent]) for path in FOLDER.glob("spectral-*/**/run.json")]
     controlled = [one for one in spectral if "control" in one.kinds.values()]
     worse = sorted(float(one.first("control").split()[0]) for one in controlled)
-    seeds = [len(one.records[0].run.seeds) for one in (at_32, *others, court)]
+    seeds = [len(one.records[0].run.seeds) for one in (at_32, *others, convnet_court, court)]
     names = {
         condition.corruption: condition.family
         for condition in accuracies(court.records[0])
@@ -199,7 +200,7 @@ def prose() -> list[str]:
     words = dict(enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven"]))
     num_geometric = words[list(names.values()).count("geometric")].capitalize()
     lead = [
-        one.strongest()[0].split()[-3][1:] for one in (before, court, before_convnet, others[-1])
+        one.strongest()[0].split()[-3][1:] for one in (before, court, before_convnet, convnet_court)
     ]
     trials = tuning_costs(court.records[0])["muon"].trials_to_reach
     better = [one.better()[0].split()[0] for one in wide]

@@ -318,3 +318,10 @@ def test_the_figures_of_the_study_are_those_of_its_record():
     drawn = drawing["as_file"](drawing["PICTURES"]["step"](record))
     assert drawn == (ROOT / "docs" / "images" / "study-step.svg").read_text("utf-8")
     assert 'xmlns="http://www.w3.org/2000/svg"' in drawn
+
+
+def test_the_grid_is_that_of_its_records():
+    """Catches a cell that was judged anew and not written down, or one that was taken out."""
+    grid = runpy.run_path(str(ROOT / "research" / "grid.py"))
+    page = (ROOT / "docs" / "results.md").read_text("utf-8")
+    assert grid["table"](ROOT / "results" / "grid") in page
