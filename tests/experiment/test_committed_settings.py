@@ -6,7 +6,7 @@ import shlex
 from itertools import pairwise
 from pathlib import Path
 
-from noiseproof.experiment.meta_trained import settings_of
+from noiseproof.experiment.meta_trained import judged_alone, settings_of
 from noiseproof.experiment.reading import load_preset, with_settings
 from noiseproof.experiment.settings import Settings, as_dict
 from noiseproof.zoo import load_learned
@@ -19,8 +19,8 @@ def settings_from(command: str, words: list[str]) -> Settings:
     settings = [after for word, after in pairwise(words) if word == "--set"]
     if command == "run":
         return load_preset(words[0], settings)
-    values = as_dict(settings_of(load_learned(words[0]), words[0]))
-    return with_settings({**values, "controls": [], "tasks": []}, settings, "settings")
+    values = judged_alone(settings_of(load_learned(words[0]), words[0]))
+    return with_settings(values, settings, "settings")
 
 
 def test_a_records_command_gives_the_settings_that_it_keeps() -> None:

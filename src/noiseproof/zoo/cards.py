@@ -109,6 +109,7 @@ def gain(card: Mapping[str, Any]) -> str | None:
 def in_a_line(name: str, card: Mapping[str, Any]) -> str:
     """A card as one line: what it was meta-trained on, what it is good for, what it gains."""
     task = card.get("task") or {}
-    trained = f"meta-trained on {card.get('meta_trained_on')}, {task.get('dataset')}"
+    where = f"{len(card['tasks'])} tasks" if card.get("tasks") else task.get("dataset")
+    trained = f"meta-trained on {card.get('meta_trained_on')}, {where}"
     parts = (trained, f"for {good_for(card)}", gain(card))
     return f"{name}: {'; '.join(part for part in parts if part)}"
