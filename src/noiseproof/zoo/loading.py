@@ -108,18 +108,15 @@ def load(
             f" {short(layout)}; give noiseproof.layout_of(params, image_shape)."
         )
     loaded = load_learned(name)
-    # What was meta-trained on many sizes is far from none of them.
-    has_one_size = not loaded.card.get("tasks")
-    if is_known and has_one_size:
+    if is_known:
         warn_if_far(name, "steps", int(num_steps), loaded.card.get("num_steps"))
     optimizer = in_float32(loaded.learned.optimizer(loaded.theta, num_steps, layout))
 
     def start(params: PyTree) -> Any:
         check_weights(params)
         state = optimizer.init(params)
-        if has_one_size:
-            num_weights = sum(leaf.size for leaf in jax.tree.leaves(params))
-            warn_if_far(name, "weights", num_weights, num_weights_of(loaded.card))
+        num_weights = sum(leaf.size for leaf in jax.tree.leaves(params))
+        warn_if_far(name, "weights", num_weights, num_weights_of(loaded.card))
         return state
 
     return optimizer._replace(init=start)
