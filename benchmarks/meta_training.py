@@ -83,7 +83,7 @@ def start(
     steps = build_steps(target_of(objective), estimator, plan)
     key = jax.random.key(0)
     state = jax.block_until_ready(steps.start(data, key, key))
-    steps.advance.lower(state, data, key).compile()
+    steps.programs(state, data, key)
     return Started(steps.advance, state, data, key, estimator.num_inner_steps)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from meta_training import NUM_PAIRS, TRUNCATION, outer_steps, start
 from noiseproof.metatrain import Objective, pes, target_of
-from noiseproof.metatrain.memory import check_runs_fit, program_bytes
+from noiseproof.metatrain.memory import check_runs_fit, most_bytes
 from noiseproof.metatrain.outer_loop import Plan, build_steps
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.image_classification import TaskData
@@ -67,7 +67,7 @@ def memory_of_a_pair(objective: Objective, data: TaskData) -> dict[str, Any]:
         steps = build_steps(target_of(objective), estimator, plan)
         state = jax.eval_shape(steps.start, data, key, key)
         carried.append(check_runs_fit([objective], estimator, data))
-        needed.append(program_bytes(steps.advance.lower(state, data, key).compile()))
+        needed.append(most_bytes(steps.programs(state, data, key)))
     return {
         "pair_bytes_carried": (carried[1] - carried[0]) / NUM_PAIRS,
         "pair_bytes_in_an_outer_step": (needed[1] - needed[0]) / NUM_PAIRS,

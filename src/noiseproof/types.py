@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 import optax
+from jax.stages import Compiled
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Scalar
 
 Params: TypeAlias = PyTree[Float[Array | np.ndarray | jax.ShapeDtypeStruct, "..."]]
@@ -195,6 +196,10 @@ class MetaEstimate(NamedTuple):
     diverged_share: Scalar
 
 
+OnProgram: TypeAlias = Callable[[int, int], None]
+"""`(done, total)`, called as programs are compiled."""
+
+
 class GradientEstimator(NamedTuple):
     """A way to estimate the gradient of the meta-loss with respect to `theta`.
 
@@ -202,8 +207,12 @@ class GradientEstimator(NamedTuple):
         init: `(theta, data, key) -> state`, starts the inner runs.
         estimate: `(theta, state, data, key) -> (MetaEstimate, state)`.
         num_inner_steps: Inner steps, over all particles, that one `estimate` takes.
+        compile: `(theta, state, data, key, on_program)` -> the compiled programs that `estimate`
+            calls, where it is several and so no part of another; `on_program(done, total)` is
+            called as each is there. None where `estimate` is traced as it is.
     """
 
     init: Callable[[Theta, Any, PRNGKeyArray], Any]
     estimate: Callable[[Theta, Any, Any, PRNGKeyArray], tuple[MetaEstimate, Any]]
     num_inner_steps: int
+    compile: Callable[[Theta, Any, Any, PRNGKeyArray, OnProgram], list[Compiled]] | None = None

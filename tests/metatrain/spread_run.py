@@ -63,7 +63,7 @@ def ten_steps(name: str, num_devices: int, num_pairs: int) -> dict[str, np.ndarr
         "gradient": found.gradient,
         "said": found[1:],
         "score": steps.score(state.theta, data, key),
-        "exchanged": exchanged_bytes(steps.advance.lower(state, data, key).compile()),
+        "exchanged": exchanged_bytes(*steps.programs(state, data, key)),
     }
     place = f"{name}/{num_devices}"
     return {f"{place}/{what}": np.asarray(ravel_pytree(row)[0]) for what, row in rows.items()}

@@ -11,8 +11,8 @@ import optax
 import pytest
 
 from noiseproof.inner_loop import Window
-from noiseproof.metatrain import Objective, joint_estimator, joint_target, pes, target_of
-from noiseproof.metatrain.joint import mean_estimate
+from noiseproof.metatrain import Objective, joint, pes, target_of
+from noiseproof.metatrain.joint import Undrawn, mean_estimate
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import LearnedOptimizer, MetaEstimate
@@ -47,17 +47,18 @@ ESTIMATORS = [
     pes(one, truncation=4, num_pairs=number, std=0.1)
     for one, number in zip(NOISY, (3, 5), strict=True)
 ]
-JOINT = joint_estimator(ESTIMATORS, weights=WEIGHTS)
+TARGET, JOINT = joint(NOISY, ESTIMATORS, weights=WEIGHTS)
+UNDRAWN = tuple(Undrawn(own, KEY) for own in DATA)
 
 
 def test_the_gradient_is_the_weighted_mean_of_the_single_ones() -> None:
     """Over two estimates, so that every state comes back to its own task."""
-    joint, *alone = [(jit(one.init), jit(one.estimate)) for one in (JOINT, *ESTIMATORS)]
-    state = joint[0](THETA, DATA, jax.random.key(0))
+    alone = [(jit(one.init), jit(one.estimate)) for one in ESTIMATORS]
+    state = JOINT.init(THETA, DATA, jax.random.key(0))
     keys = jax.random.split(jax.random.key(0), 2)
     singles = [init(THETA, *rest) for (init, _), *rest in zip(alone, DATA, keys, strict=True)]
     for step in (1, 2):
-        found, state = joint[1](THETA, state, DATA, jax.random.key(step))
+        found, state = JOINT.estimate(THETA, state, UNDRAWN, jax.random.key(step))
         keys = jax.random.split(jax.random.key(step), 2)
         parts = zip(alone, singles, DATA, keys, strict=True)
         own = [estimate(THETA, *rest) for (_, estimate), *rest in parts]
@@ -105,37 +106,45 @@ def test_a_task_that_diverged_spoils_nothing() -> None:
 def test_every_task_is_scored_by_itself_over_its_own_length() -> None:
     """Catches runs of the first task's length, weights left out, and draws that tasks share."""
     alone = [NOISY[0], NOISY[1]._replace(num_steps=16), NOISY[1]]
-    weights, data = [1.0, 2.0, 1.0], (*DATA, DATA[1])
-    target = joint_target(alone, weights=weights)
-
-    @jit
-    def scores(theta, key):
-        parts = zip(alone, data, jax.random.split(key, 3), strict=True)
-        own = [target_of(one).score(theta, seen, 2, key) for one, seen, key in parts]
-        return target.score(theta, data, 2, key), jnp.stack(own)
-
-    joint, own = scores(THETA, KEY)
-    assert float(joint) == pytest.approx(float(own @ jnp.array([0.25, 0.5, 0.25])), rel=1e-5)
-    assert len({round(float(one), 4) for one in own}) == 3
+    data, keys = (*DATA, DATA[1]), jax.random.split(KEY, 3)
+    target, _ = joint(alone, [*ESTIMATORS, ESTIMATORS[1]], weights=[1.0, 2.0, 1.0])
+    found = target.score(THETA, target.refresh(data, KEY), 2, KEY)
+    parts = zip(alone, data, keys, strict=True)
+    own = [float(target_of(one).score(THETA, seen, 2, key)) for one, seen, key in parts]
+    assert float(found) == pytest.approx(np.dot(own, [0.25, 0.5, 0.25]), rel=1e-5)
+    assert len({round(loss, 4) for loss in own}) == 3
 
 
 def test_every_task_has_a_pool_of_its_own() -> None:
-    task = NOISY[0].task._replace(refresh=lambda _data, key: jax.random.normal(key))
-    both = joint_target([NOISY[0]._replace(task=task)] * 2, weights=[1.0, 1.0])
-    first, second = both.refresh((None, None), jax.random.key(0))
-    assert float(first) != float(second)
+    """Catches a pool that tasks share, and one that the program does not draw."""
+
+    def refresh(data: QuadraticData, key: jax.Array) -> QuadraticData:
+        return data._replace(target=jax.random.normal(key, data.target.shape))
+
+    drawn = NOISY[0]._replace(task=NOISY[0].task._replace(refresh=refresh))
+    target, _ = joint([drawn] * 2, ESTIMATORS[:1] * 2, weights=[1.0, 1.0])
+    first, second = target.refresh((DATA[0],) * 2, jax.random.key(0))
+    assert (jax.random.key_data(first.key) != jax.random.key_data(second.key)).any()
+    own = [
+        target_of(drawn).score(THETA, refresh(*one), 2, key)
+        for one, key in zip((first, second), jax.random.split(KEY), strict=True)
+    ]
+    found = target.score(THETA, (first, second), 2, KEY)
+    assert float(found) == pytest.approx(float(sum(own)) / 2, rel=1e-5)
+    assert float(own[0]) != pytest.approx(float(own[1]), rel=0.01)
 
 
 def test_tasks_take_their_turn() -> None:
     """Three tasks, two at once: 0 and 1, 2 and 0, 1 and 2. A task that waits keeps its runs."""
-    data = (*DATA, DATA[0])
+    data, undrawn = (*DATA, DATA[0]), (*UNDRAWN, UNDRAWN[0])
     estimators = [*ESTIMATORS, ESTIMATORS[0]]
-    turns = joint_estimator(estimators, weights=[1.0, 2.0, 3.0], at_once=2)
-    state, keys = jit(turns.init)(THETA, data, jax.random.key(0)), jax.random.split(KEY, 3)
-    estimate, parts = jit(turns.estimate), []
+    objectives, weights = [*NOISY, NOISY[0]], [1.0, 2.0, 3.0]
+    _, turns = joint(objectives, estimators, weights=weights, at_once=2)
+    state, keys = turns.init(THETA, data, jax.random.key(0)), jax.random.split(KEY, 3)
+    parts = []
     for step, taken in enumerate(((0, 1), (2, 0), (1, 2))):
         before = state
-        found, state = estimate(THETA, state, data, keys[step])
+        found, state = turns.estimate(THETA, state, undrawn, keys[step])
         moved = [
             any(bool((new != old).any()) for new, old in zip(*map(leaves_of, pair), strict=True))
             for pair in zip(before.parts, state.parts, strict=True)
@@ -165,7 +174,7 @@ def leaves_of(state) -> list:
 def train_jointly(folder: Path, *, stop_after: int = 1000) -> OuterState:
     steps = []
     return meta_train(
-        joint_target(NOISY, weights=WEIGHTS),
+        TARGET,
         JOINT,
         Plan(num_outer_steps=20, learning_rate=0.2, select_every=10, checkpoint_every=3),
         DATA,
@@ -191,7 +200,6 @@ def test_meta_training_on_both_learns_and_resumes_bit_for_bit(tmp_path: Path) ->
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("joint", [joint_estimator, joint_target])
 @pytest.mark.parametrize(
     ("number", "weights", "message"),
     [
@@ -202,7 +210,6 @@ def test_meta_training_on_both_learns_and_resumes_bit_for_bit(tmp_path: Path) ->
         (1, [math.inf], r"Weights of tasks must be positive, got \[inf\]"),
     ],
 )
-def test_bad_weights(joint, number, weights, message) -> None:
-    parts = ESTIMATORS if joint is joint_estimator else NOISY
+def test_bad_weights(number, weights, message) -> None:
     with pytest.raises(ValueError, match=message):
-        joint(parts[:number], weights=weights)
+        joint(NOISY[:number], ESTIMATORS[:number], weights=weights)

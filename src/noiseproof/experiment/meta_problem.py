@@ -24,8 +24,7 @@ from noiseproof.metatrain import (
     RUN_LENGTHS,
     Objective,
     flattened,
-    joint_estimator,
-    joint_target,
+    joint,
     reparametrized,
     target_of,
 )
@@ -89,10 +88,11 @@ def build_meta_problem(settings: Settings, problem: Problem, data_dir: Path | No
         for task, one in zip(settings.tasks, problems, strict=True)
     ]
     estimators = [build_estimator(settings, objective) for objective in objectives]
+    target, estimator = joint(objectives, estimators, weights=weights, at_once=meta.tasks_at_once)
     return MetaProblem(
         objectives,
-        joint_target(objectives, weights=weights),
-        joint_estimator(estimators, weights=weights, at_once=meta.tasks_at_once),
+        target,
+        estimator,
         tuple(one.data for one in sources),
         tuple(one.select_data for one in sources),
         unflatten,

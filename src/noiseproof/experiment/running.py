@@ -1,6 +1,7 @@
 """An experiment from nothing to its report: meta-train, compare, record."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def learn(
         jax.random.fold_in(jax.random.key(seed), 0),
         folder=folder,
         resume=resume,
+        on_program=partial(progress.part, "compiling meta-training", "programs"),
         on_metrics=lambda line: progress.outer_step(line, plan.num_outer_steps),
         should_stop=progress.should_stop,
     )

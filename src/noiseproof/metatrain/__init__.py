@@ -5,7 +5,7 @@ from noiseproof.metatrain.backprop import full_backprop, truncated_backprop
 from noiseproof.metatrain.es import es
 from noiseproof.metatrain.flat import flattened
 from noiseproof.metatrain.gpes import nres, pes
-from noiseproof.metatrain.joint import joint_estimator, joint_target
+from noiseproof.metatrain.joint import joint
 from noiseproof.metatrain.mixed import mixed
 from noiseproof.metatrain.objective import Objective, recipe_of
 from noiseproof.metatrain.outer_loop import Plan, meta_train
@@ -37,8 +37,7 @@ __all__ = [
     "es",
     "flattened",
     "full_backprop",
-    "joint_estimator",
-    "joint_target",
+    "joint",
     "meta_train",
     "mixed",
     "nres",

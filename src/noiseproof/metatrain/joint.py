@@ -1,26 +1,29 @@
 """Meta-training on several tasks at once, so that a rule does not fit one task only.
 
-Tasks differ in shapes, so that they are no axis of a vectorized program: each has an estimator of
-its own, and the meta-gradient is the weighted mean of theirs. Each task also has perturbations of
-its own. At one cost, K tasks whose gradients agree have K times less variance so than under
-perturbations that all tasks share: there are K times as many. Where there are many tasks, a few of
-them take their turn at every outer step.
+Tasks differ in shapes, so that they are no axis of a vectorized program: each has an estimator and
+programs of its own, which are compiled and run side by side, a thread for each core. The
+meta-gradient is the weighted mean of theirs. Each task also has perturbations of its own. At one
+cost, K tasks whose gradients agree have K times less variance so than under perturbations that all
+tasks share: there are K times as many. Where there are many tasks, a few of them take their turn at
+every outer step.
 
 On `select` every task is scored by itself, over runs of its own length.
 """
 
-from collections.abc import Sequence
-from functools import partial
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.stages import Compiled
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
 from noiseproof.metatrain.objective import Objective
 from noiseproof.metatrain.target import Target, target_of
-from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
+from noiseproof.types import Data, GradientEstimator, MetaEstimate, OnProgram, Theta
 
 
 class JointState(NamedTuple):
@@ -30,61 +33,139 @@ class JointState(NamedTuple):
     parts: tuple[Any, ...]
 
 
-def joint_estimator(
-    estimators: Sequence[GradientEstimator], *, weights: Sequence[float], at_once: int = 0
-) -> GradientEstimator:
-    """The weighted mean of several estimators; data are a tuple, one part for each.
+class Undrawn(NamedTuple):
+    """A task's data before its pool of outer images is drawn, by the program that takes it.
+
+    Attributes:
+        data: The task's data.
+        key: Fixes the pool.
+    """
+
+    data: Data
+    key: PRNGKeyArray
+
+
+def joint(
+    objectives: Sequence[Objective],
+    estimators: Sequence[GradientEstimator],
+    *,
+    weights: Sequence[float],
+    at_once: int = 0,
+) -> tuple[Target, GradientEstimator]:
+    """The weighted mean of several tasks' losses, and the estimator of its gradient.
+
+    Data are a tuple, one part for each task.
 
     Args:
-        estimators: One for each task.
-        weights: Of the tasks, relative to each other; positive.
-        at_once: Tasks that are estimated at an outer step, one after another in their order; 0 for
-            all of them.
+        objectives: One for each task, of the same theta.
+        estimators: Of the same tasks.
+        weights: Of the tasks' meta-losses, relative to each other; positive.
+        at_once: Tasks that are estimated at an outer step, in their order; 0 for all of them.
 
     Raises:
         ValueError: No task, a weight that is not positive, another number of weights, or more
             tasks at once than there are.
     """
-    shares = jnp.array(shares_of(weights, len(estimators)))
-    num_tasks = len(estimators)
+    shares = jnp.array(shares_of(weights, len(objectives)))
+    num_tasks = len(objectives)
     if not 0 <= at_once <= num_tasks:
         raise ValueError(f"At most {num_tasks} tasks can be taken at once, got {at_once}.")
     num_taken = at_once or num_tasks
+    targets = [target_of(objective) for objective in objectives]
+    mesh = targets[0].mesh
+    pairs = list(zip(targets, estimators, strict=True))
+    estimates = [jax.jit(estimate_of(target, estimator)) for target, estimator in pairs]
+    scores = [jax.jit(score_of(target), static_argnums=2) for target in targets]
+    compiled: dict[int, Compiled] = {}
+
+    def side_by_side(action: Callable[[int], Any], indices: Sequence[int]) -> list[Any]:
+        # Programs that exchange something must start in the same order on every device.
+        with ThreadPoolExecutor(1 if mesh is not None else os.cpu_count()) as pool:
+            return list(pool.map(action, indices))
 
     def init(theta: Theta, data: Data, key: PRNGKeyArray) -> JointState:
-        keys = jax.random.split(key, num_tasks)
-        parts = zip(estimators, data, keys, strict=True)
+        parts = zip(estimators, data, jax.random.split(key, num_tasks), strict=True)
         started = (estimator.init(theta, own, key) for estimator, own, key in parts)
         return JointState(jnp.zeros((), jnp.int32), tuple(started))
 
+    def compile_all(
+        theta: Theta,
+        state: JointState,
+        data: Sequence[Undrawn],
+        key: PRNGKeyArray,
+        on_program: OnProgram = lambda _done, _total: None,
+    ) -> list[Compiled]:
+        def of_task(index: int) -> None:
+            lowered = estimates[index].lower(theta, state.parts[index], data[index], key)
+            compiled[index] = lowered.compile()
+            on_program(len(compiled), num_tasks)
+
+        side_by_side(of_task, [index for index in range(num_tasks) if index not in compiled])
+        return [compiled[index] for index in range(num_tasks)]
+
     def estimate(
-        theta: Theta, state: JointState, data: Data, key: PRNGKeyArray
+        theta: Theta, state: JointState, data: Sequence[Undrawn], key: PRNGKeyArray
     ) -> tuple[MetaEstimate, JointState]:
-        def of_task(
-            index: int, parts: tuple[Any, ...], key: PRNGKeyArray
-        ) -> tuple[tuple[Any, ...], MetaEstimate]:
-            found, after = estimators[index].estimate(theta, parts[index], data[index], key)
-            return (*parts[:index], after, *parts[index + 1 :]), found
+        programs = compile_all(theta, state, data, key)
+        keys = jax.random.split(key, num_taken)
+        indices = [(int(state.turn) + place) % num_tasks for place in range(num_taken)]
 
-        branches = [partial(of_task, index) for index in range(num_tasks)]
+        def of_turn(place: int) -> tuple[MetaEstimate, Any]:
+            index = indices[place]
+            found = programs[index](theta, state.parts[index], data[index], keys[place])
+            return jax.block_until_ready(found)
 
-        def take_turn(
-            parts: tuple[Any, ...], taken: tuple[Int[Array, ""], PRNGKeyArray]
-        ) -> tuple[tuple[Any, ...], MetaEstimate]:
-            index, key = taken
-            return jax.lax.switch(index, branches, parts, key)
-
-        indices = (state.turn + jnp.arange(num_taken)) % num_tasks
-        turns = indices, jax.random.split(key, num_taken)
-        parts, estimates = jax.lax.scan(take_turn, state.parts, turns)
+        found = side_by_side(of_turn, range(num_taken))
+        parts = list(state.parts)
+        for index, (_, after) in zip(indices, found, strict=True):
+            parts[index] = after
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[one for one, _ in found])
         # In expectation over turns, the weighted mean of all.
-        shown = shares[indices] * num_tasks / num_taken
-        return mean_estimate(estimates, shown), JointState((indices[-1] + 1) % num_tasks, parts)
+        shown = shares[jnp.array(indices)] * num_tasks / num_taken
+        turn = jnp.int32((indices[-1] + 1) % num_tasks)
+        return mean_estimate(stacked, shown), JointState(turn, tuple(parts))
 
-    steps = [estimator.num_inner_steps for estimator in estimators]
-    return GradientEstimator(init, estimate, round(sum(steps) * num_taken / num_tasks))
+    def refresh(data: Data, key: PRNGKeyArray) -> tuple[Undrawn, ...]:
+        return tuple(map(Undrawn, data, jax.random.split(key, num_tasks)))
+
+    def score(theta: Theta, data: Sequence[Undrawn], num_runs: int, key: PRNGKeyArray) -> Scalar:
+        keys = jax.random.split(key, num_tasks)
+
+        def of_task(index: int) -> Scalar:
+            loss = scores[index](theta, data[index], num_runs, keys[index])
+            return jax.block_until_ready(loss)
+
+        return shares @ jnp.stack(side_by_side(of_task, range(num_tasks)))
+
+    steps = sum(estimator.num_inner_steps for estimator in estimators)
+    num_inner_steps = round(steps * num_taken / num_tasks)
+    return (
+        Target(targets[0].init, refresh, score, mesh),
+        GradientEstimator(init, estimate, num_inner_steps, compile_all),
+    )
 
 
+def estimate_of(target: Target, estimator: GradientEstimator) -> Callable[..., Any]:
+    """One task's estimate, which draws its pool first."""
+
+    def estimate(
+        theta: Theta, state: Any, undrawn: Undrawn, key: PRNGKeyArray
+    ) -> tuple[MetaEstimate, Any]:
+        return estimator.estimate(theta, state, target.refresh(*undrawn), key)
+
+    return estimate
+
+
+def score_of(target: Target) -> Callable[..., Scalar]:
+    """One task's score, which draws its pool first."""
+
+    def score(theta: Theta, undrawn: Undrawn, num_runs: int, key: PRNGKeyArray) -> Scalar:
+        return target.score(theta, target.refresh(*undrawn), num_runs, key)
+
+    return score
+
+
+@jax.jit
 def mean_estimate(estimates: MetaEstimate, shares: Float[Array, " tasks"]) -> MetaEstimate:
     """The weighted mean of independent estimates.
 
@@ -111,33 +192,6 @@ def mean_estimate(estimates: MetaEstimate, shares: Float[Array, " tasks"]) -> Me
         signal_to_noise=optax.tree.norm(gradient) / jnp.maximum(error, 1e-20),
         diverged_share=estimates.diverged_share.mean(),
     )
-
-
-def joint_target(objectives: Sequence[Objective], *, weights: Sequence[float]) -> Target:
-    """The weighted mean of all tasks' losses on `select`; data are a tuple, one part for each.
-
-    Args:
-        objectives: One for each task, of the same theta.
-        weights: Of the tasks' meta-losses, relative to each other; positive.
-
-    Raises:
-        ValueError: No task, a weight that is not positive, or another number of weights.
-    """
-    shares = shares_of(weights, len(objectives))
-    targets = [target_of(objective) for objective in objectives]
-
-    def refresh(data: Data, key: PRNGKeyArray) -> tuple[Data, ...]:
-        keys = jax.random.split(key, len(targets))
-        parts = zip(targets, data, keys, strict=True)
-        return tuple(target.refresh(own, key) for target, own, key in parts)
-
-    def score(theta: Theta, data: Data, num_runs: int, key: PRNGKeyArray) -> Scalar:
-        keys = jax.random.split(key, len(targets))
-        parts = zip(targets, data, keys, strict=True)
-        losses = [target.score(theta, own, num_runs, key) for target, own, key in parts]
-        return jnp.array(shares) @ jnp.stack(losses)
-
-    return Target(targets[0].init, refresh, score, targets[0].mesh)
 
 
 def shares_of(weights: Sequence[float], num_tasks: int) -> list[float]:

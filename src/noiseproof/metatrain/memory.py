@@ -38,6 +38,12 @@ def program_bytes(compiled: jax.stages.Compiled) -> int:
     return sum(getattr(memory, f"{part}_size_in_bytes", 0) for part in ("output", "temp"))
 
 
+def most_bytes(programs: Sequence[jax.stages.Compiled]) -> int:
+    """What programs need on a device where one runs for each core at the same time."""
+    needed = sorted(map(program_bytes, programs), reverse=True)
+    return sum(needed[: os.cpu_count()])
+
+
 def free_bytes() -> int:
     """What is free on the first device, for each of those that share it."""
     device = jax.local_devices()[0]

@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.stages import Wrapped
+from jax.stages import Compiled, Wrapped
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
 from noiseproof.checkpoint import load_state, save_state
-from noiseproof.metatrain.memory import check_fits, free_bytes, program_bytes
+from noiseproof.metatrain.memory import check_fits, free_bytes, most_bytes
 from noiseproof.metatrain.processes import any_process_stops, is_first_process
 from noiseproof.metatrain.sharding import replicate
 from noiseproof.metatrain.target import Target
 from noiseproof.results import MetricsLine, append_metrics, truncate_metrics
-from noiseproof.types import Data, GradientEstimator, MetaEstimate, Theta
+from noiseproof.types import Data, GradientEstimator, MetaEstimate, OnProgram, Theta
 
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -102,20 +102,24 @@ class Steps(NamedTuple):
         start: `(data, theta_key, runs_key) -> OuterState`, before the first outer step.
         advance: `(state, data, key) -> (state, MetaEstimate, gradient norm)`, one outer step,
             whose draws the key and the step's number fix.
+        programs: `(state, data, key, on_program)` -> what an outer step runs, compiled;
+            `on_program(done, total)` is called as each is there.
         refresh: `(data, key) -> data`, with a fresh pool of outer images.
         score: `(theta, data, key) -> loss`, of data with a pool.
     """
 
     start: Wrapped
-    advance: Wrapped
+    advance: Callable[..., tuple[OuterState, MetaEstimate, Scalar]]
+    programs: Callable[..., list[Compiled]]
     refresh: Wrapped
-    score: Wrapped
+    score: Callable[..., Scalar]
 
 
 def build_steps(target: Target, estimator: GradientEstimator, plan: Plan) -> Steps:
     """Builds the parts of the loop once, each traced once.
 
-    Keys are arguments, so that the programs are the same for every seed.
+    Keys are arguments, so that the programs are the same for every seed. Where the estimator has
+    programs of its own, they are called one by one.
     """
     optimizer = outer_optimizer(plan)
 
@@ -153,12 +157,32 @@ def build_steps(target: Target, estimator: GradientEstimator, plan: Plan) -> Ste
     def score(theta: Theta, data: Data, key: PRNGKeyArray) -> Scalar:
         return target.score(theta, data, plan.num_select_runs, key)
 
-    return Steps(
-        start=jax.jit(start),
-        advance=jax.jit(advance),
-        refresh=jax.jit(target.refresh),
-        score=jax.jit(score),
-    )
+    start, refresh = jax.jit(start), jax.jit(target.refresh)
+    compile_all = estimator.compile
+    if compile_all is None:
+        whole = jax.jit(advance)
+
+        def program(
+            state: OuterState, data: Data, key: PRNGKeyArray, on_program: OnProgram = not_told
+        ) -> list[Compiled]:
+            # The first call of the program finds it compiled.
+            compiled = whole.lower(state, data, key).compile()
+            on_program(1, 1)
+            return [compiled]
+
+        return Steps(start, whole, program, refresh, jax.jit(score))
+
+    def programs(
+        state: OuterState, data: Data, key: PRNGKeyArray, on_program: OnProgram = not_told
+    ) -> list[Compiled]:
+        undrawn = refresh(data, key)
+        return compile_all(state.theta, state.estimator_state, undrawn, key, on_program)
+
+    return Steps(start, advance, programs, refresh, score)
+
+
+def not_told(_done: int, _total: int) -> None:
+    """Of programs that nobody waits for."""
 
 
 def of_own_type(leaf: Any) -> Array:
@@ -179,6 +203,7 @@ def meta_train(
     folder: Path | None = None,
     resume: bool = False,
     on_metrics: Callable[[MetricsLine], None] = lambda _line: None,
+    on_program: OnProgram = not_told,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> OuterState:
     """Meta-trains a learned optimizer.
@@ -193,6 +218,7 @@ def meta_train(
         folder: Where `checkpoints/` and `metrics.jsonl` go; nothing is written without it.
         resume: Whether to go on from the last good checkpoint in `folder`, if there is one.
         on_metrics: Called after every outer step.
+        on_program: `(done, total)`, called as the programs of an outer step are compiled.
         should_stop: Asked after every outer step; if true, a checkpoint is written first.
 
     Raises:
@@ -214,8 +240,9 @@ def meta_train(
         folder.mkdir(parents=True, exist_ok=True)
         truncate_metrics(folder / METRICS_FILE, int(state.outer_step))
     began = time.monotonic() - float(state.seconds)
-    # The first call of the program finds it compiled.
-    check_fits(program_bytes(steps.advance.lower(state, data, steps_key).compile()), free_bytes())
+    on_program(0, 1)
+    programs = steps.programs(state, data, steps_key, on_program)
+    check_fits(most_bytes(programs), free_bytes())
     for step in range(int(state.outer_step) + 1, plan.num_outer_steps + 1):
         state, found, norm = steps.advance(state, data, steps_key)
         loss = None

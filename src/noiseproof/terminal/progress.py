@@ -140,6 +140,8 @@ def _with_time_of_all(say: Callable[[str], None], report: Part, num_runs: int) -
     def part(name: str, unit: str, done: int, total: int) -> None:
         nonlocal began, is_said
         report(name, unit, done, total)
+        if unit != "runs":
+            return
         began = began or time.monotonic()
         seconds = time.monotonic() - began
         if not is_said and done and (done >= total or seconds > SECONDS_MEASURED):
