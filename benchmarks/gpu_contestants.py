@@ -75,7 +75,7 @@ def rivals() -> dict[str, Contestant]:
         for name, knob in RIVALS["decayed_muon"].knobs.items()
         if isinstance(knob, LogUniform) and name != "learning_rate"
     }
-    # Rates in steps, since eight draws would leave gaps; the four decays at random.
+    # Rates in steps, since twelve draws would leave gaps; the four decays at random.
     random = [
         {
             "learning_rate": float(rate),
@@ -84,21 +84,26 @@ def rivals() -> dict[str, Contestant]:
                 for name, knob in decays.items()
             },
         }
-        for rate in np.geomspace(5e-4, 8e-3, 8)
+        for rate in np.geomspace(5e-4, 1.6e-2, 12)
     ]
     return {
         "muon": Contestant(
-            with_cosine("muon"), grid(learning_rate=[1e-3, 3e-3, 1e-2], weight_decay=[0.03, 0.3])
+            with_cosine("muon"),
+            grid(learning_rate=[3e-3, 1e-2, 3e-2, 0.1], weight_decay=[0.01, 0.03, 0.3]),
         ),
         "sgd_nesterov": Contestant(
-            nesterov, grid(learning_rate=[0.03, 0.1, 0.3], weight_decay=[5e-4, 3e-3])
+            nesterov,
+            grid(learning_rate=[3e-3, 0.01, 0.03, 0.1], weight_decay=[1e-4, 5e-4, 3e-3]),
         ),
         "decayed_muon": Contestant(with_cosine("decayed_muon"), random),
         "adamw": Contestant(
-            with_cosine("adamw"), grid(learning_rate=[1e-3, 3e-3, 1e-2], weight_decay=[0.05, 0.5])
+            with_cosine("adamw"),
+            grid(learning_rate=[1e-4, 3e-4, 1e-3, 3e-3], weight_decay=[0.05, 0.5, 2.0]),
         ),
-        "adam": Contestant(with_cosine("adam"), grid(learning_rate=[3e-4, 1e-3, 3e-3, 1e-2, 3e-2])),
+        "adam": Contestant(
+            with_cosine("adam"), grid(learning_rate=np.geomspace(1e-4, 3e-2, 9).tolist())
+        ),
         "sam": Contestant(
-            sam, grid(learning_rate=[0.05, 0.2], rho=[0.05, 0.1, 0.2], weight_decay=[5e-4])
+            sam, grid(learning_rate=[3e-3, 0.01, 0.03, 0.1], rho=[0.02, 0.05], weight_decay=[5e-4])
         ),
     }

@@ -5,8 +5,12 @@ it in a text file. CIFAR-10 takes 1.7 kB an image so, of 3.1 as arrays.
 
     python benchmarks/sheets.py --data DATA_FOLDER --out FOLDER
 
-writes `first/` (all test images of CIFAR-10 that are used, two fifths of its training images, some
-of MNIST and Fashion-MNIST: what one run needs) and `second/` (the other training images).
+writes `first/` and `second/`, each half of the training images of CIFAR-10, and `third/`, its test
+images, so that they can travel one after another; and
+
+    python benchmarks/sheets.py --unpack FOLDER/first FOLDER/second FOLDER/third --out DATA_FOLDER
+
+makes of them the files that `data.name=cifar-10` reads.
 """
 
 import argparse
@@ -16,65 +20,82 @@ import numpy as np
 from PIL import Image
 
 from noiseproof.data import DATASETS
+from noiseproof.data.cifar import CIFAR_10
+from noiseproof.data.dataset import take
 from noiseproof.types import Batch
 
 COLUMNS = 50
-NUM_CIFAR_SHEETS, NUM_FIRST_SHEETS, NUM_CIFAR_TEST = 10, 4, 5_000
-SHEET_SIZE = 5_000
-GREY = {"fashion-mnist": 12_000, "mnist": 6_000}
+SHEET_SIZE, SIDE = 5_000, 32
+FOLDERS = {
+    "first": ("train", range(5)),
+    "second": ("train", range(5, 10)),
+    "third": ("test", range(2)),
+}
 
 
 def pack(batch: Batch, path: Path) -> None:
     """Writes `path`.webp and `path`.txt, of a multiple of `COLUMNS` images."""
     images = np.asarray(batch.images)
-    num_images, height, width, channels = images.shape
-    tiles = images.reshape(num_images // COLUMNS, COLUMNS, height, width, channels)
-    sheet = tiles.transpose(0, 2, 1, 3, 4).reshape(-1, COLUMNS * width, channels)
-    picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+    tiles = images.reshape(-1, COLUMNS, *images.shape[1:])
+    sheet = tiles.transpose(0, 2, 1, 3, 4).reshape(-1, COLUMNS * SIDE, images.shape[-1])
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.convert("RGB").save(path.with_suffix(".webp"), lossless=True, quality=75, method=4)
+    Image.fromarray(sheet).save(path.with_suffix(".webp"), lossless=True, quality=75, method=4)
     path.with_suffix(".txt").write_text(" ".join(map(str, batch.labels)))
 
 
-def unpack(path: Path, side: int, *, grey: bool) -> Batch:
+def unpack(path: Path) -> Batch:
     """Reads what `pack` wrote."""
     sheet = np.asarray(Image.open(path.with_suffix(".webp")).convert("RGB"))
-    sheet = sheet[..., :1] if grey else sheet
-    tiles = sheet.reshape(-1, side, COLUMNS, side, sheet.shape[-1]).transpose(0, 2, 1, 3, 4)
+    tiles = sheet.reshape(-1, SIDE, COLUMNS, SIDE, 3).transpose(0, 2, 1, 3, 4)
     labels = np.array(path.with_suffix(".txt").read_text().split(), np.int32)
-    return Batch(np.ascontiguousarray(tiles.reshape(-1, side, side, sheet.shape[-1])), labels)
+    return Batch(np.ascontiguousarray(tiles.reshape(-1, SIDE, SIDE, 3)), labels)
 
 
-def read(name: str, folders: list[Path]) -> Batch:
-    """All sheets of a name in some folders, as one; those of `cifar-10-train` are many.
+def read(part: str, folders: list[Path]) -> Batch:
+    """All sheets of `train` or `test` in some folders, as one.
 
     Raises:
         ValueError: There is none.
     """
-    found = {path.name: path for folder in folders for path in folder.glob(f"{name}*.webp")}
+    found = {path.name: path for folder in folders for path in folder.glob(f"{part}-*.webp")}
     if not found:
-        raise ValueError(f"There is no sheet {name} in {', '.join(map(str, folders))}.")
-    grey = not name.startswith("cifar")
-    batches = [unpack(found[file], 28 if grey else 32, grey=grey) for file in sorted(found)]
+        raise ValueError(f"There is no sheet of {part} in {', '.join(map(str, folders))}.")
+    batches = [unpack(found[file]) for file in sorted(found)]
     return Batch(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
+
+
+def records(batch: Batch) -> bytes:
+    """Images in the binary version of CIFAR-10: a label, then red, green and blue row by row."""
+    pixels = batch.images.transpose(0, 3, 1, 2).reshape(len(batch.labels), -1)
+    return np.concatenate([batch.labels[:, None].astype(np.uint8), pixels], axis=1).tobytes()
+
+
+def restore(folders: list[Path], out: Path) -> None:
+    """Writes the files of CIFAR-10 of its sheets."""
+    place = out / CIFAR_10.folder
+    place.mkdir(parents=True, exist_ok=True)
+    train = read("train", folders)
+    parts = np.array_split(np.arange(len(train.labels)), len(CIFAR_10.train_files))
+    for name, rows in zip(CIFAR_10.train_files, parts, strict=True):
+        (place / name).write_bytes(records(take(train, rows)))
+    (place / CIFAR_10.test_file).write_bytes(records(read("test", folders)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Packs images small.")
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="where CIFAR-10 lies")
+    parser.add_argument("--unpack", type=Path, nargs="*", help="folders of sheets")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    if options.unpack:
+        restore(options.unpack, options.out)
+        return
     cifar = DATASETS["cifar-10"](options.data)
-    for index in range(NUM_CIFAR_SHEETS):
-        folder = "first" if index < NUM_FIRST_SHEETS else "second"
-        part = slice(index * SHEET_SIZE, (index + 1) * SHEET_SIZE)
-        sheet = Batch(cifar.train.images[part], cifar.train.labels[part])
-        pack(sheet, options.out / folder / f"cifar-10-train-{index}")
-    test = Batch(cifar.test.images[:NUM_CIFAR_TEST], cifar.test.labels[:NUM_CIFAR_TEST])
-    pack(test, options.out / "first" / "cifar-10-test")
-    for name, count in GREY.items():
-        train = DATASETS[name](options.data).train
-        pack(Batch(train.images[:count], train.labels[:count]), options.out / "first" / name)
+    for folder, (part, numbers) in FOLDERS.items():
+        for number in numbers:
+            rows = np.arange(number * SHEET_SIZE, (number + 1) * SHEET_SIZE)
+            sheet = take(getattr(cifar, part), rows)
+            pack(sheet, options.out / folder / f"{part}-{number}")
 
 
 if __name__ == "__main__":
