@@ -25,7 +25,8 @@ RIVALS = ("adam", "adamw", "muon", "decayed_muon")
 
 
 class Cell(NamedTuple):
-    """Attributes: settings over the preset's own; trials of a rival; inner seeds."""
+    """Attributes: settings over the preset's own; trials of a rival, each of four runs where there
+    are many of them, else of two; inner seeds."""
 
     settings: tuple[str, ...]
     num_trials: int = 32
@@ -33,7 +34,7 @@ class Cell(NamedTuple):
 
 
 RUN, CHANNELS = "inner.num_steps", "model.channels"
-RESNET = ("model.kind=resnet", "model.norm=batch", "inner.batch_size=128", f"{RUN}=1600")
+RESNET = ("model.kind=resnet", "model.norm=batch", "inner.batch_size=128", f"{RUN}=1800")
 CIFAR = ("data.name=cifar-10", "data.image_size=32")
 CELLS = {
     "half the run": Cell((f"{RUN}=500",), num_seeds=10),
@@ -72,6 +73,7 @@ def settings_of(cell: Cell) -> list[str]:
         *cell.settings,
         f"tuning.rivals={list(RIVALS)}".replace("'", '"'),
         f"tuning.num_trials={cell.num_trials}",
+        f"tuning.num_runs={4 if cell.num_trials >= 32 else 2}",
         "tuning.num_finalists=4",
         "tuning.num_final_runs=4",
         f"evaluation.num_seeds={cell.num_seeds}",
