@@ -207,7 +207,7 @@ class GradientEstimator(NamedTuple):
         init: `(theta, data, key) -> state`, starts the inner runs.
         estimate: `(theta, state, data, key) -> (MetaEstimate, state)`.
         num_inner_steps: Inner steps, over all particles, that one `estimate` takes.
-        compile: `(theta, state, data, key, on_program)` -> the compiled programs that `estimate`
+        compile: `(theta, state, data, key, *, on_program)` -> the compiled programs that `estimate`
             calls, where it is several and so no part of another; `on_program(done, total)` is
             called as each is there. None where `estimate` is traced as it is.
     """
@@ -215,4 +215,4 @@ class GradientEstimator(NamedTuple):
     init: Callable[[Theta, Any, PRNGKeyArray], Any]
     estimate: Callable[[Theta, Any, Any, PRNGKeyArray], tuple[MetaEstimate, Any]]
     num_inner_steps: int
-    compile: Callable[[Theta, Any, Any, PRNGKeyArray, OnProgram], list[Compiled]] | None = None
+    compile: Callable[..., list[Compiled]] | None = None

@@ -3,6 +3,7 @@
 import functools
 import math
 from pathlib import Path
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,10 @@ import numpy as np
 import optax
 import pytest
 
+from noiseproof import metatrain
 from noiseproof.inner_loop import Window
-from noiseproof.metatrain import Objective, joint, pes, target_of
-from noiseproof.metatrain.joint import Undrawn, mean_estimate
+from noiseproof.metatrain import Objective, pes, target_of
+from noiseproof.metatrain.joint import ON_CPU, Undrawn, mean_estimate
 from noiseproof.metatrain.outer_loop import OuterState, Plan, meta_train
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import LearnedOptimizer, MetaEstimate
@@ -47,6 +49,15 @@ ESTIMATORS = [
     pes(one, truncation=4, num_pairs=number, std=0.1)
     for one, number in zip(NOISY, (3, 5), strict=True)
 ]
+
+
+def joint(*parts, **options):
+    """Of programs that compile in half the time."""
+    quick = {"xla_backend_optimization_level": 0}
+    with mock.patch.dict(ON_CPU, quick):
+        return metatrain.joint(*parts, **options)
+
+
 TARGET, JOINT = joint(NOISY, ESTIMATORS, weights=WEIGHTS)
 UNDRAWN = tuple(Undrawn(own, KEY) for own in DATA)
 

@@ -163,7 +163,7 @@ def build_steps(target: Target, estimator: GradientEstimator, plan: Plan) -> Ste
         whole = jax.jit(advance)
 
         def program(
-            state: OuterState, data: Data, key: PRNGKeyArray, on_program: OnProgram = not_told
+            state: OuterState, data: Data, key: PRNGKeyArray, *, on_program: OnProgram = not_told
         ) -> list[Compiled]:
             # The first call of the program finds it compiled.
             compiled = whole.lower(state, data, key).compile()
@@ -173,10 +173,10 @@ def build_steps(target: Target, estimator: GradientEstimator, plan: Plan) -> Ste
         return Steps(start, whole, program, refresh, jax.jit(score))
 
     def programs(
-        state: OuterState, data: Data, key: PRNGKeyArray, on_program: OnProgram = not_told
+        state: OuterState, data: Data, key: PRNGKeyArray, *, on_program: OnProgram = not_told
     ) -> list[Compiled]:
         undrawn = refresh(data, key)
-        return compile_all(state.theta, state.estimator_state, undrawn, key, on_program)
+        return compile_all(state.theta, state.estimator_state, undrawn, key, on_program=on_program)
 
     return Steps(start, advance, programs, refresh, score)
 
@@ -241,7 +241,7 @@ def meta_train(
         truncate_metrics(folder / METRICS_FILE, int(state.outer_step))
     began = time.monotonic() - float(state.seconds)
     on_program(0, 1)
-    programs = steps.programs(state, data, steps_key, on_program)
+    programs = steps.programs(state, data, steps_key, on_program=on_program)
     check_fits(most_bytes(programs), free_bytes())
     for step in range(int(state.outer_step) + 1, plan.num_outer_steps + 1):
         state, found, norm = steps.advance(state, data, steps_key)
