@@ -25,8 +25,8 @@ RIVALS = ("adam", "adamw", "muon", "decayed_muon")
 
 
 class Cell(NamedTuple):
-    """Attributes: settings over the preset's own; trials of a rival, each of four runs where there
-    are many of them, else of two; inner seeds."""
+    """Attributes: settings over the preset's own; trials of a rival, each of two runs where there
+    are few of them, else of as many as usual; inner seeds."""
 
     settings: tuple[str, ...]
     num_trials: int = 32
@@ -73,7 +73,7 @@ def settings_of(cell: Cell) -> list[str]:
         *cell.settings,
         f"tuning.rivals={list(RIVALS)}".replace("'", '"'),
         f"tuning.num_trials={cell.num_trials}",
-        f"tuning.num_runs={4 if cell.num_trials >= 32 else 2}",
+        *(["tuning.num_runs=2"] if cell.num_trials < 32 else []),
         "tuning.num_finalists=4",
         "tuning.num_final_runs=4",
         f"evaluation.num_seeds={cell.num_seeds}",

@@ -1,10 +1,16 @@
-"""Prints what `results/universal-gpu/resnet.json` says: accuracy of a ResNet-18 by optimizer."""
+"""Prints the accuracy of a ResNet-18 by optimizer, of `results/universal-gpu/resnet.json`.
+
+python results/resnet.py           # without augmentation, by an earlier theta of `universal`
+python results/resnet.py augmix    # with AugMix, by the shipped one
+"""
 
 import json
+import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-found = json.loads((Path(__file__).parent / "universal-gpu" / "resnet.json").read_text("utf-8"))
+name = f"{'augmix' if sys.argv[1:] == ['augmix'] else 'resnet'}.json"
+found = json.loads((Path(__file__).parent / "universal-gpu" / name).read_text("utf-8"))
 print(f"{'optimizer':34s} trials  n  clean         mean of 19 corruptions")
 for name, part in found["contestants"].items():
     runs = part["runs"]
