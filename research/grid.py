@@ -12,6 +12,7 @@ percent, ± half of the 95% interval over seeds, and the mean rank over cells.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ from rich.console import Console
 
 from noiseproof.commands.evaluate import evaluate
 from noiseproof.results import Record, accuracies, mean_interval, read_record
+
+TRANSFERRED = " transferred"
+"""Ends the name of a rival as it was tuned where theta was meta-trained."""
 
 RIVALS = ("adam", "adamw", "muon", "decayed_muon")
 
@@ -102,7 +106,8 @@ def clean_and_corrupted(record: Record) -> dict[str, tuple[np.ndarray, np.ndarra
 
 
 def table(out: Path) -> str:
-    """The cells that are there, a row each, the mean rank, and in how many theta is ahead."""
+    """The cells that are there, in three tables: beside rivals tuned on the cell, beside those that
+    are transferred, and on clean images. Ranks are among all of both."""
     cells = {
         name: clean_and_corrupted(read_record(folder_of(out, name)))
         for name in CELLS
@@ -111,27 +116,47 @@ def table(out: Path) -> str:
     if not cells:
         return "no cell is there yet"
     names = list(next(iter(cells.values())))
-    rows = ["| cell | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    rows += [
-        f"| {name} | " + " | ".join(map(in_words, found.values())) + " |"
-        for name, found in cells.items()
-    ]
     means = np.array([[pair[1].mean() for pair in found.values()] for found in cells.values()])
-    ranks = (-means).argsort(axis=1).argsort(axis=1) + 1
-    rows.append("| mean rank | " + " | ".join(f"{rank:.2f}" for rank in ranks.mean(axis=0)) + " |")
+    ranks = ((-means).argsort(axis=1).argsort(axis=1) + 1).mean(axis=0)
     ahead = (means[:, :1] > means).sum(axis=0)
-    rows.append(
-        f"| cells of {len(cells)} where the first is ahead | | "
-        + " | ".join(map(str, ahead[1:]))
-        + " |"
+    first, moved = names[0], [name for name in names if name.endswith(TRANSFERRED)]
+    tuned = [name for name in names if name not in moved]
+
+    def lines(chosen: list[str], words: Callable[[np.ndarray, np.ndarray], str]) -> list[str]:
+        heads = [name.removesuffix(TRANSFERRED) for name in chosen]
+        rows = [[name, *(words(*found[one]) for one in chosen)] for name, found in cells.items()]
+        return in_markdown([["cell", *heads], *rows])
+
+    def counts(chosen: list[str]) -> list[str]:
+        places = [names.index(name) for name in chosen]
+        won = ["" if name == first else str(ahead[names.index(name)]) for name in chosen]
+        return [
+            in_row(["mean rank", *(f"{ranks[place]:.2f}" for place in places)]),
+            in_row([f"cells of {len(cells)} where the first is ahead", *won]),
+        ]
+
+    def corrupted(_clean: np.ndarray, values: np.ndarray) -> str:
+        mean = mean_interval(values)
+        return f"{mean.mean:.1f} ± {mean.high - mean.mean:.1f}"
+
+    return "\n".join(
+        [
+            *("Rivals tuned on the cell:", "", *lines(tuned, corrupted), *counts(tuned), ""),
+            *("Rivals transferred:", "", *lines([first, *moved], corrupted)),
+            *(*counts([first, *moved]), ""),
+            *("Clean images:", "", *lines(tuned, lambda clean, _values: f"{clean.mean():.1f}")),
+        ]
     )
-    return "\n".join(rows)
 
 
-def in_words(pair: tuple[np.ndarray, np.ndarray]) -> str:
-    """The mean on corrupted images with its interval, and that on clean ones."""
-    mean = mean_interval(pair[1])
-    return f"{mean.mean:.1f} ± {mean.high - mean.mean:.1f} (clean {pair[0].mean():.1f})"
+def in_markdown(rows: list[list[str]]) -> list[str]:
+    """A table whose first row is its head."""
+    head, *rest = map(in_row, rows)
+    return [head, in_row(["---"] * len(rows[0])), *rest]
+
+
+def in_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

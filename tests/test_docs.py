@@ -139,7 +139,11 @@ def test_a_command_of_the_pages_runs(
         assert complaint.count("\n") == 1
         assert "must be reachable" in complaint
         return
-    shorter = tiny_settings if command in SHORTENED else []
+    shorter = list(tiny_settings) if command in SHORTENED else []
+    if command == "run" and not words[2].startswith("gaussian"):
+        # Only one noise scale is judged at several.
+        place = shorter.index(next(one for one in shorter if "strengths" in one))
+        del shorter[place - 1 : place + 1]
     assert cli.exit_code([*words[1:], *shorter]) == 0, capsys.readouterr().err
     if "--out" in words:
         assert Path(words[words.index("--out") + 1]).exists()
