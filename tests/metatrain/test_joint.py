@@ -153,6 +153,12 @@ def test_tasks_take_their_turn() -> None:
     _, turns = joint(objectives, estimators, weights=weights, at_once=2)
     state, keys = turns.init(THETA, data, jax.random.key(0)), jax.random.split(KEY, 3)
     parts = []
+    assert turns.compile is not None
+    told = []
+    turns.compile(THETA, state, undrawn, KEY, on_program=lambda *counts: told.append(counts))
+    # Two that end at once may tell the same count.
+    assert len(told) == 3
+    assert told[-1] == (3, 3)
     for step, taken in enumerate(((0, 1), (2, 0), (1, 2))):
         before = state
         found, state = turns.estimate(THETA, state, undrawn, keys[step])
