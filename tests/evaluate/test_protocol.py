@@ -10,6 +10,7 @@ from noiseproof.evaluate.protocol import (
     curves,
     grade,
     judge,
+    judge_all,
     scores,
 )
 from noiseproof.evaluate.samples import answers, sampled, samples
@@ -49,6 +50,24 @@ def judged(recipe: Recipe = RECIPE, num_seeds: int = 3) -> Judged:
     data = TaskData(TRAIN, TRAIN)
     options = {"num_steps": 30, "num_classes": 3, "placement": Placement()}
     return judge(TASK, MODEL, recipe, data, SETS, keys, **options)
+
+
+def test_programs_that_are_compiled_side_by_side_keep_their_order_and_results() -> None:
+    # A pool that gave programs back as they are done would swap contestants.
+    recipes = [RECIPE, DIVERGING, Recipe(optax.adam(1e-3))]
+    told: list[tuple[str, int, int]] = []
+    found = judge_all(
+        [(TASK, recipe) for recipe in recipes],
+        *(MODEL, TaskData(TRAIN, TRAIN), SETS, jax.random.split(jax.random.key(0), 3)),
+        num_steps=30,
+        num_classes=3,
+        placement=Placement(),
+        on_compiled=lambda done, total: told.append(("compiled", done, total)),
+        on_judged=lambda done, total: told.append(("judged", done, total)),
+    )
+    for recipe, one in zip(recipes, found, strict=True):
+        np.testing.assert_array_equal(one.loss, judged(recipe).loss)
+    assert told == [(name, done, 3) for name in ("compiled", "judged") for done in (1, 2, 3)]
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

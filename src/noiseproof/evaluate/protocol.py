@@ -4,16 +4,19 @@ Under one seed every optimizer starts from the same weights and sees the same ba
 differences are paired, and is tested on the same images. A diverged run counts at chance.
 """
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.stages import Compiled
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from noiseproof import inner_loop
@@ -33,6 +36,13 @@ NUM_BINS = 15
 
 CURVE_POINTS = 25
 """Points of a learning curve, each the mean over a stretch of the run."""
+
+Told: TypeAlias = Callable[[int, int], None]
+"""`(done, total)`, called as parts of something are done."""
+
+
+def not_told(_done: int, _total: int) -> None:
+    """Tells nobody."""
 
 
 class Contestant(NamedTuple):
@@ -111,19 +121,77 @@ def judge(
     num_classes: int,
     placement: Placement,
 ) -> Judged:
-    """Trains a classifier under every key and tests it on every set.
+    """Trains a classifier under every key and tests it on every set; see `judge_all`."""
+    return judge_all(
+        [(task, recipe)],
+        *(model, data, test_sets, keys),
+        num_steps=num_steps,
+        num_classes=num_classes,
+        placement=placement,
+    )[0]
+
+
+def judge_all(
+    trained: Sequence[tuple[Task, Recipe]],
+    model: Model,
+    data: Data,
+    test_sets: Sequence[TestSet],
+    keys: Key[Array, " seeds"],
+    *,
+    num_steps: int,
+    num_classes: int,
+    placement: Placement,
+    on_compiled: Told = not_told,
+    on_judged: Told = not_told,
+) -> list[Judged]:
+    """Trains a classifier by every recipe under every key and tests it on every set.
+
+    Programs are compiled side by side, as many as there are cores, and run one after another.
 
     Args:
-        task: The inner problem.
-        model: The task's classifier.
-        recipe: How it is trained.
-        data: The task's data; its outer split is not used.
+        trained: The inner problems, all of this classifier and these data, and how each is trained.
+        model: The tasks' classifier.
+        data: The tasks' data; their outer split is not used.
         test_sets: What it is tested on.
         keys: One for each seed.
         num_steps: Length of a run.
         num_classes: For the accuracy of chance.
         placement: Where seeds are trained.
+        on_compiled: `(done, total)`, called as programs are compiled.
+        on_judged: `(done, total)`, called as recipes are judged.
     """
+    data, total = replicate(data, placement.mesh), len(trained)
+
+    def compiled_for(pair: tuple[Task, Recipe]) -> Compiled:
+        return training(*pair, data, keys, num_steps=num_steps, placement=placement)
+
+    compiled: list[Compiled] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        programs = pool.map(compiled_for, trained)
+        for program in programs:
+            compiled.append(program)
+            on_compiled(len(compiled), total)
+    found: list[Judged] = []
+    for program in compiled:
+        found.append(
+            judged(
+                program, model, data, test_sets, keys, num_classes=num_classes, placement=placement
+            )
+        )
+        on_judged(len(found), total)
+    return found
+
+
+def training(
+    task: Task,
+    recipe: Recipe,
+    data: Data,
+    keys: Key[Array, " seeds"],
+    *,
+    num_steps: int,
+    placement: Placement,
+) -> Compiled:
+    """What trains a classifier under every key, compiled."""
 
     @jax.jit
     def train(data: Data, keys: Key[Array, " seeds"]) -> inner_loop.Run:
@@ -132,17 +200,31 @@ def judge(
 
         return over_runs(one_run, len(keys), placement)(data, keys)
 
-    data = replicate(data, placement.mesh)
+    return train.lower(data, keys).compile()
+
+
+def judged(
+    program: Compiled,
+    model: Model,
+    data: Data,
+    test_sets: Sequence[TestSet],
+    keys: Key[Array, " seeds"],
+    *,
+    num_classes: int,
+    placement: Placement,
+) -> Judged:
+    """What the classifiers of a program reach on every set."""
     num_devices = placement.mesh.size if placement.mesh else 1
-    compiled = train.lower(data, keys).compile()
     began = time.perf_counter()
-    runs = jax.block_until_ready(compiled(data, keys))
+    runs = jax.block_until_ready(program(data, keys))
     seconds = time.perf_counter() - began
     params = as_local(runs.params) if placement.mesh else runs.params
     scores = [grade(model, params, test_set.batch) for test_set in test_sets]
     accuracy, loss, calibration = (np.stack(parts, axis=1) for parts in zip(*scores, strict=True))
     diverged = np.asarray(runs.diverged)[:, None]
-    stretches = np.array_split(np.asarray(runs.losses), min(CURVE_POINTS, num_steps), axis=1)
+    stretches = np.array_split(
+        np.asarray(runs.losses), min(CURVE_POINTS, runs.losses.shape[1]), axis=1
+    )
     return Judged(
         accuracy=np.where(diverged, 1.0 / num_classes, accuracy),
         loss=np.where(diverged, np.inf, loss),
@@ -151,11 +233,11 @@ def judge(
         curve=np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1),
         said=np.where(diverged[0], -1, answers(model, params, sampled(test_sets))),
         train_seconds=seconds / len(keys),
-        train_bytes=memory_of(compiled, -(-len(keys) // num_devices)),
+        train_bytes=memory_of(program, -(-len(keys) // num_devices)),
     )
 
 
-def memory_of(compiled: jax.stages.Compiled, num_runs: int) -> int | None:
+def memory_of(compiled: Compiled, num_runs: int) -> int | None:
     """Bytes that a compiled program needs beside its arguments, a run; None if JAX can not say."""
     analysis = compiled.memory_analysis()
     if analysis is None:

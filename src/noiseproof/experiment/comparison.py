@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Key
 
-from noiseproof.evaluate.protocol import Contestant, Judged, curves, judge, scores, trials
+from noiseproof.evaluate.protocol import Contestant, Judged, curves, judge_all, scores, trials
 from noiseproof.evaluate.samples import samples
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment
@@ -57,13 +57,7 @@ def run_comparison(
     everyone = contestants(experiment, learned, folder, progress, seed)
     sets = experiment.conditions.test_sets(experiment.split, corrupting(progress))
     keys = jax.random.split(judge_key, experiment.num_seeds)
-    judged = []
-    progress.say(f"training {len(keys)} classifiers with each of {len(everyone)} optimizers")
-    tell = partial(progress.part, "training classifiers", "runs")
-    tell(0, len(everyone) * len(keys))
-    for contestant in everyone:
-        judged.append(judged_on(experiment, contestant, sets, keys))
-        tell(len(judged) * len(keys), len(everyone) * len(keys))
+    judged = all_judged(experiment, everyone, sets, progress, keys)
     problem, seeds = experiment.problem, list(range(experiment.num_seeds))
     num_images, num_steps = len(sets[0].batch.labels), problem.objective.num_steps
     run = Run(
@@ -99,24 +93,35 @@ def run_comparison(
     return summary
 
 
-def judged_on(
+def all_judged(
     experiment: Experiment,
-    contestant: Contestant,
+    everyone: Sequence[Contestant],
     sets: list[TestSet],
+    progress: Progress,
     keys: Key[Array, " seeds"],
-) -> Judged:
-    """What a contestant's classifiers reach."""
-    problem = experiment.problem
-    return judge(
-        contestant.task,
-        problem.model,
-        contestant.recipe,
-        problem.data,
-        sets,
-        keys,
+) -> list[Judged]:
+    """What the contestants' classifiers reach."""
+    problem, num_keys = experiment.problem, len(keys)
+    progress.say(f"training {num_keys} classifiers with each of {len(everyone)} optimizers")
+    compiled = partial(progress.part, "compiling optimizers", "programs")
+
+    def on_judged(done: int, total: int) -> None:
+        progress.part("training classifiers", "runs", done * num_keys, total * num_keys)
+
+    def on_compiled(done: int, total: int) -> None:
+        compiled(done, total)
+        if done == total:
+            on_judged(0, total)
+
+    compiled(0, len(everyone))
+    return judge_all(
+        [(contestant.task, contestant.recipe) for contestant in everyone],
+        *(problem.model, problem.data, sets, keys),
         num_steps=problem.objective.num_steps,
         num_classes=problem.dataset.num_classes,
-        placement=spread(problem.objective.placement, len(keys)),
+        placement=spread(problem.objective.placement, num_keys),
+        on_compiled=on_compiled,
+        on_judged=on_judged,
     )
 
 

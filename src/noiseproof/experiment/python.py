@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 from noiseproof.corruptions.keys import name_key
 from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import named
-from noiseproof.evaluate.protocol import Contestant, curves, judge, scores, trials
+from noiseproof.evaluate.protocol import Contestant, curves, judge_all, scores, trials
 from noiseproof.evaluate.samples import samples
 from noiseproof.evaluate.suites import TEST_SEED, TestSet, corrupted, few
 from noiseproof.evaluate.tuning import Budget, Tuned, TunedOn, outer_loss, start_from, tune
@@ -268,14 +268,13 @@ def compare(
 
     everyone = [contestant(*item) for item in contestants.items()]
     keys = jax.random.split(judge_key, num_seeds)
-    options: dict[str, Any] = {
-        "num_steps": objective.num_steps,
-        "num_classes": data.num_classes,
-        "placement": placement,
-    }
-    judged = [
-        judge(task, about.model, one.recipe, inner, sets, keys, **options) for one in everyone
-    ]
+    judged = judge_all(
+        [(task, one.recipe) for one in everyone],
+        *(about.model, inner, sets, keys),
+        num_steps=objective.num_steps,
+        num_classes=data.num_classes,
+        placement=placement,
+    )
     num_tested, seeds = len(sets[0].batch.labels), list(range(num_seeds))
     run = Run(
         experiment="own",
