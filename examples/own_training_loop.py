@@ -43,6 +43,8 @@ def main(folder: str = typer.Argument("runs/demo"), num_steps: int = 1000, seed:
     order = jax.random.permutation(order_key, len(labels))
     images = jnp.asarray(pixels)[order].reshape(-1, 8, 8, 1) / 16
     labels = jnp.asarray(labels)[order]
+    # Learned optimizers are meta-trained on standardized images, and so is this classifier.
+    mean, std = images[NUM_TEST:].mean(), images[NUM_TEST:].std()
 
     # A learned optimizer asks for two things more than optax does: how long the run will be, and
     # where each tensor sits in the classifier, which is read off the params.
@@ -52,7 +54,7 @@ def main(folder: str = typer.Argument("runs/demo"), num_steps: int = 1000, seed:
     state = optimizer.init(params)
 
     def loss(params, images, labels):
-        logits = classify(params, images)
+        logits = classify(params, (images - mean) / std)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     @jax.jit
@@ -68,7 +70,8 @@ def main(folder: str = typer.Argument("runs/demo"), num_steps: int = 1000, seed:
     clean = images[:NUM_TEST]
     noisy = clean + NOISE_STD * jax.random.normal(noise_key, clean.shape)
     for name, tested in (("clean", clean), (f"noise {NOISE_STD}", noisy)):
-        accuracy = (classify(params, tested).argmax(axis=1) == labels[:NUM_TEST]).mean()
+        logits = classify(params, (tested - mean) / std)
+        accuracy = (logits.argmax(axis=1) == labels[:NUM_TEST]).mean()
         print(f"{name:10s} {accuracy:.3f}  (one classifier, {NUM_TEST} test images)")
 
 

@@ -40,17 +40,17 @@ FOLDER = Path(__file__).parent
 AUGMIX = FOLDER / "universal-gpu" / "augmix.json"
 
 HEADER = (
-    *("record", "clean, against Adam", "better than Adam on", "significantly", "accuracy"),
-    "against Adam",
-    *("AdamW", "itself before", "on clean images", "the strongest rival", "its trials until level"),
+    *("record", "clean accuracy − Adam's", "better than Adam on", "significantly"),
+    *("accuracy", "− Adam's", "− AdamW's", "− its own before meta-training"),
+    *("− the control's", "− the strongest rival's", "trials that rival needs"),
 )
 
 README = {
-    "spectral-cifar-convnet/gpu/seed-0": "convnet, CIFAR-10 at 32×32, on a GPU",
-    "spectral-cifar-convnet/seed-0": "convnet, CIFAR-10 at 16×16",
-    "court-spectral-fashion-convnet": "convnet, Fashion-MNIST at 14×14",
-    "universal-convnet": "the same, by `universal`",
-    "court-spectral-fashion-mlp": "perceptron, Fashion-MNIST at 14×14",
+    "universal-convnet": "`universal`, convnet, Fashion-MNIST at 14×14",
+    "universal-mlp": "`universal`, perceptron, Fashion-MNIST at 14×14",
+    "court-spectral-fashion-convnet": "one made for it, the same convnet",
+    "court-spectral-fashion-mlp": "one made for it, the same perceptron",
+    "spectral-cifar-convnet/gpu/seed-0": "one made for it, convnet, CIFAR-10 at 32×32",
 }
 """What the README shows: of three meta-seeds the one with the median difference to Adam."""
 
@@ -63,12 +63,12 @@ PROSE = (
 )
 """Records that only its sentences speak of."""
 
-SHIPPED = ("spectral-cifar-convnet", "spectral-fashion-convnet", "spectral-fashion-mlp")
-"""Learned optimizers of the rows of small classifiers."""
+SHIPPED = ("spectral-cifar-convnet-gpu", "spectral-fashion-convnet", "spectral-fashion-mlp")
+"""Learned optimizers of the rows' problems, the largest first."""
 
 README_HEADER = (
-    *("classifier, data", "learned, untuned", "Adam, tuned", "strongest of the tuned rivals"),
-    *("learned less strongest", "corruptions better than Adam"),
+    *("optimizer, classifier, data", "learned, untuned", "Adam, tuned"),
+    *("strongest tuned rival (of)", "difference to it", "better than Adam on"),
 )
 
 
@@ -169,11 +169,12 @@ def readme_line(name: str, words: str) -> list[str]:
     """The cells of one record in the README."""
     cells = cells_of([FOLDER / name])
     rival, difference = cells.strongest()[0].split(" ", 1)
+    num_rivals = list(cells.kinds.values()).count("hand")
     return [
         f"[{words}](results/{name})",
         f"{cells.mean(cells.learned):.1f}",
         f"{cells.mean('adam'):.1f}",
-        f"{rival} {cells.mean(rival):.1f}",
+        f"{rival} {cells.mean(rival):.1f} ({num_rivals})",
         difference,
         cells.better()[0],
     ]
@@ -182,17 +183,13 @@ def readme_line(name: str, words: str) -> list[str]:
 def prose() -> list[str]:
     """What sentences of the README say in numbers."""
     cells = {name: cells_of([FOLDER / name]) for name in (*README, *PROSE)}
-    at_32, *others, convnet_court, _, court = (cells[name] for name in README)
+    universal, universal_mlp, convnet_court, court, at_32 = (cells[name] for name in README)
     before, before_convnet, white, *wide = (cells[name] for name in PROSE)
-    weights = [
-        load_learned(name).card["task"]["num_weights"]
-        for name in ("spectral-cifar-convnet-gpu", *SHIPPED)
-    ]
-    theta = load_learned(SHIPPED[0]).theta
+    weights = [load_learned(name).card["task"]["num_weights"] for name in SHIPPED]
+    theta = load_learned("universal").theta
     spectral = [cells_of([path.parent]) for path in FOLDER.glob("spectral-*/**/run.json")]
     controlled = [one for one in spectral if "control" in one.kinds.values()]
     worse = sorted(float(one.first("control").split()[0]) for one in controlled)
-    seeds = [len(one.records[0].run.seeds) for one in (at_32, *others, convnet_court, court)]
     names = {
         condition.corruption: condition.family
         for condition in accuracies(court.records[0])
@@ -200,14 +197,17 @@ def prose() -> list[str]:
     }
     in_cifar = [name for name in names if name in STANDARD_15]
     noises = len(STANDARD_15) - len(in_cifar)
-    words = dict(enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven"]))
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     num_geometric = words[list(names.values()).count("geometric")].capitalize()
     lead = [
         one.strongest()[0].split()[-3][1:] for one in (before, court, before_convnet, convnet_court)
     ]
-    trials = tuning_costs(court.records[0])["muon"].trials_to_reach
+    trials = [
+        tuning_costs(one.records[0])[one.strongest()[0].split()[0]].trials_to_reach
+        for one in (universal, universal_mlp, convnet_court, court)
+    ]
     better = [one.better()[0].split()[0] for one in wide]
-    num_rivals = list(court.kinds.values()).count("hand")
+    against_own = wide[0].against("decayed_adam", wide[0].core)
     runs = {
         name: [100 * run["mean_corrupted"] for run in part["runs"]]
         for name, part in json.loads(AUGMIX.read_text("utf-8"))["contestants"].items()
@@ -215,23 +215,33 @@ def prose() -> list[str]:
     theta_with, muon_with, decayed_with = (
         f"{np.mean(runs[name]):.1f}" for name in ("universal", "muon", "decayed_muon")
     )
+    seeds = [len(one.records[0].run.seeds) for one in (universal, court)]
+    grid = [cells_of([path.parent]) for path in (FOLDER / "grid").glob("*/run.json")]
+    on_adam, on_muon, on_decayed = (
+        words[sum(one.mean("universal") > one.mean(rival) for one in grid)]
+        for rival in ("adam", "muon", "decayed_muon")
+    )
     return [
         f"Its {sum(leaf.size for leaf in jax.tree.leaves(theta))} numbers",
-        f"and {seeds[-1]} seeds. Muon is the strongest of {num_rivals} tuned rivals",
-        f"the first row has {weights[0]:,} weights, the others less than"
+        f"five severities and {seeds[0]} seeds",
+        f"the last row's has {weights[0]:,} weights, the others less than"
         f" {-(-max(weights[1:]) // 1000) * 1000:,}",
-        f"is worse by {worse[0]:.1f} to {worse[-1]:.1f} points only",
-        f"changed the lead over the strongest rival from {lead[0]} to {lead[1]} points on the"
+        f"accuracy falls by {worse[0]:.1f} to {worse[-1]:.1f} points only",
+        f"changed the lead over the strongest from {lead[0]} to {lead[1]} points on the"
         f" perceptron, and from {lead[2]} to {lead[3]} on the convnet",
         f"mean over {len(names)} named corruptions",
         f"the standard {len(STANDARD_15)} of CIFAR-10-C without its {words[noises]} noises, and"
         f" {words[len(names) - len(in_cifar)]} of MNIST-C",
         f"{num_geometric} are geometric",
-        f"over {seeds[0]} seeds (perceptron {seeds[-1]})",
-        f"takes {trials} trials on average",
+        f"over {seeds[0]} seeds ({seeds[1]} in the fourth row)",
+        f"On {words[len(grid)]} problems that it never met universal is ahead of tuned Adam on"
+        f" {on_adam}, of tuned Muon on {on_muon} and of tuned decayed_muon on {on_decayed}",
+        f"takes {trials[0]}, {trials[1]}, {trials[2]} and {trials[3]} trials on average",
         f"better on clean images (by {opposite(at_32.against('muon', at_32.clean))} points)",
         f"with a perceptron (by {opposite(white.against('muon', white.core))} points)",
-        f"better on {better[0]} (convnet) and {better[1]} (perceptron) of {len(names)} corruptions",
+        f"better than Adam on {better[0]} (convnet) and {better[1]} (perceptron) of {len(names)}"
+        " corruptions, and the convnet's is below tuned decayed_adam by"
+        f" {opposite(against_own)} points",
         f"a ResNet-18 with AugMix came to {theta_with}% by it, {muon_with} by tuned Muon and"
         f" {decayed_with} by tuned decayed_muon (n = {len(runs['universal'])})",
     ]

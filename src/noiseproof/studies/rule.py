@@ -38,7 +38,7 @@ SIZES = {
     "step_sizes": ("step", "run length, depth", KINDS),
     "decay_fans": ("decay", "fan in, fan out", KINDS),
     "decay_sizes": ("decay", "run length, depth", KINDS),
-    "pull_sizes": ("decays of filters", "run length, depth", LAYERS),
+    "pull_sizes": ("pulls on filters", "run length, depth", LAYERS),
 }
 """Groups of exponents of `universal`, likewise."""
 
