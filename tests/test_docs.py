@@ -327,6 +327,21 @@ def test_the_figures_of_the_study_are_those_of_its_record():
     assert 'xmlns="http://www.w3.org/2000/svg"' in drawn
 
 
+def test_the_figures_of_families_are_those_of_their_cells():
+    """Catches a figure or a sentence that is older than the cells."""
+    drawing = runpy.run_path(str(ROOT / "docs" / "draw_families.py"))
+    for name, drawn in drawing["pictures"]().items():
+        kept = (ROOT / "docs" / "images" / f"families-{name}.svg").read_text("utf-8")
+        # Each number is a text of its own, or the line of one.
+        assert re.findall(r">\s*([×+-]\d[\d.]+)\s*<", drawn) == re.findall(
+            r">\s*([×+-]\d[\d.]+)\s*<", kept
+        )
+    gains, page = drawing["transfer"](), (ROOT / "docs" / "study.md").read_text("utf-8")
+    for row, family in enumerate(gains.columns[:-1]):
+        if gains.means[row, row] > gains.halves[row, row]:
+            assert f"{family} {gains.means[row, row]:+.1f}" in page
+
+
 def test_the_grid_is_that_of_its_records():
     """Catches a cell that was judged anew and not written down, or one that was taken out."""
     grid = runpy.run_path(str(ROOT / "research" / "grid.py"))
