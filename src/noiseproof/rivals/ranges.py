@@ -109,6 +109,15 @@ DECAYS: Knobs = {
 NO_DECAYS = dict.fromkeys(DECAYS, 0.0)
 SHAPING_DECAYS = {"roughness_decay": 0.0, "means_decay": 0.0}
 
+CHANGES: Knobs = {
+    "contrast": off(LogUniform(1e-2, 3.0)),
+    "brightness": off(LogUniform(1e-2, 10.0)),
+    "noise": off(LogUniform(1e-2, 10.0)),
+    "blur": off(LogUniform(1e-2, 1.0, most=1.0)),
+    "motion": off(LogUniform(3e-3, 0.5)),
+}
+NO_CHANGES = dict.fromkeys(CHANGES, 0.0)
+
 NOTHING_ADDED = {
     **{"sgd": 0.0, "muon": 0.0, "one_minus_momentum": 0.1, "one_minus_b2": 1e-3},
     **{"weights_decay": 0.0, "biases_decay": 0.0, "label_smoothing": 0.0, "dropout": 0.0},
@@ -186,6 +195,14 @@ RIVALS = {
         recipes.muon_with_decays,
         contains={"muon": as_decays(**SHAPING_DECAYS)},
         resembles={"decayed_adam": dict},
+    ),
+    "muon_weight_space": Rival(
+        {**RATE, **DECAYS, **CHANGES},
+        recipes.muon_in_weight_space,
+        {
+            "muon": as_decays(**SHAPING_DECAYS, **NO_CHANGES),
+            "decayed_muon": same(**NO_CHANGES),
+        },
     ),
     "autoft": Rival(
         {

@@ -27,6 +27,7 @@ from noiseproof.rivals.perturbations import (
     sharpness_aware,
     weight_noise,
 )
+from noiseproof.rivals.weight_space import Strengths, weight_space_augmentation
 from noiseproof.types import Layout, Optimizer, Params, Recipe, Regularization
 
 
@@ -165,6 +166,13 @@ def muon_with_decays(values: Values, num_steps: NumSteps, layout: Layout) -> Rec
     """Muon's direction with the four decays of `decayed_adam`."""
     decays, step = add_decays(four_decays(values), layout), step_of(values, num_steps)
     return Recipe(optax.chain(muon_direction(layout), decays, step))
+
+
+def muon_in_weight_space(values: Values, num_steps: NumSteps, layout: Layout) -> Recipe:
+    """`muon_with_decays` whose first layer answers to changed images (see `weight_space`)."""
+    strengths = Strengths(**{name: values[name] for name in Strengths._fields})
+    perturb = weight_space_augmentation(strengths, layout)
+    return muon_with_decays(values, num_steps, layout)._replace(perturb=perturb)
 
 
 def autoft(values: Values, num_steps: NumSteps, layout: Layout) -> Recipe:
