@@ -2,9 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import noiseproof as npf
+from noiseproof.experiment.python import Learned
+from noiseproof.results import MetaTraining
 from noiseproof.tasks.quadratic import quadratic
 
 SHAPE = (4, 4, 1)
@@ -64,3 +67,22 @@ def test_a_comparison_begins_with_what_was_meta_trained():
     task, key = classifier(WEIGHTS), jax.random.key(0)
     with pytest.raises(ValueError, match="The first contestant must be meta-trained, got"):
         npf.compare({"adam": npf.RIVALS["adam"]}, task, None, key)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_what_was_meta_trained_is_saved_and_loaded(tmp_path):
+    """Catches a card that `load` refuses, and a theta of a rule that it can not know."""
+    objective = npf.objective(classifier(WEIGHTS), npf.structured(num_knots=3), num_steps=20)
+    theta = jax.tree.map(lambda leaf: leaf + 0.1, objective.learned.init(jax.random.key(0)))
+    cost = MetaTraining(1, 20, 1.0, 20.0, "1 × cpu")
+    learned = Learned(objective, theta, theta, cost)
+    assert learned.save(tmp_path) == tmp_path / "theta.safetensors"
+    loaded = npf.load(tmp_path, num_steps=20, layout=objective.layout)
+    steps = [
+        optimizer.update({"w": jnp.eye(16, 3)}, optimizer.init(WEIGHTS), WEIGHTS)[0]["w"]
+        for optimizer in (loaded, learned.recipe().optimizer)
+    ]
+    np.testing.assert_allclose(*steps, rtol=1e-6)
+    assert "spectral_noise" in str(npf.card(tmp_path))
+    with pytest.raises(ValueError, match="thetas of structured and universal, but this theta"):
+        learned._replace(theta={"own": jnp.zeros(())}).save(tmp_path)

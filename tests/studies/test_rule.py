@@ -72,7 +72,7 @@ def test_exponents_of_universal_start_at_theory() -> None:
 
 def test_what_has_no_rates_is_refused_in_a_line() -> None:
     other = npf.nominal_mlp().init(KEY)
-    with pytest.raises(ValueError, match="can be explained are thetas of structured and universal"):
+    with pytest.raises(ValueError, match="are thetas of structured and universal"):
         explain(other)
     with pytest.raises(ValueError, match="must be of one rule with as many knots"):
         explain(some_theta(), npf.structured(num_knots=3).init(KEY))

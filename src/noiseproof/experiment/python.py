@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import msgspec
 from jaxtyping import PRNGKeyArray
 
+from noiseproof.checkpoint import save_theta
 from noiseproof.corruptions.keys import name_key
 from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import named
@@ -36,9 +38,11 @@ from noiseproof.report.tables import accuracy_text
 from noiseproof.results import MetaTraining, MetricsLine, Record, Run, summarize
 from noiseproof.rivals import Rival
 from noiseproof.rivals.ranges import usual_num_runs, usual_num_trials
+from noiseproof.studies.rule import rule_of
 from noiseproof.tasks.image_classification import Classification, TaskData
 from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import ImageTransform, LearnedOptimizer, Recipe, Task, Theta
+from noiseproof.zoo.cards import LIMITS
 
 
 class Learned(NamedTuple):
@@ -59,6 +63,37 @@ class Learned(NamedTuple):
     def recipe(self) -> Recipe:
         """How it trains the classifier that it was meta-trained on."""
         return recipe_of(self.objective, self.theta)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes theta and its card, which `noiseproof.load(folder, ...)` takes.
+
+        Args:
+            folder: Where they go; an older pair in it is replaced.
+
+        Returns:
+            The file of the weights.
+
+        Raises:
+            ValueError: It is of a rule of one's own, which `load` does not know.
+        """
+        rule = rule_of(self.theta, "this theta")
+        about = classification_of(self.objective.task)
+        params = jax.eval_shape(about.model.init, jax.random.key(0))
+        card = {
+            "rule": rule,
+            "options": {"num_knots": self.theta["step"].shape[-1]},
+            "meta_trained_on": about.outer_loss.words,
+            "task": {
+                "image_shape": list(about.model.image_shape or ()),
+                "model": "own",
+                "num_weights": sum(leaf.size for leaf in jax.tree.leaves(params)),
+            },
+            "num_steps": self.objective.num_steps,
+            "meta_training": msgspec.to_builtins(self.cost),
+            "limits": LIMITS,
+            "provenance": msgspec.to_builtins(provenance({}, {})),
+        }
+        return save_theta(folder, self.theta, card)
 
 
 class Result(NamedTuple):

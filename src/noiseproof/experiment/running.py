@@ -22,11 +22,7 @@ from noiseproof.metatrain.outer_loop import OuterState, meta_train
 from noiseproof.metatrain.processes import first_alone, is_first_process, leave
 from noiseproof.metatrain.sharding import as_local
 from noiseproof.results import Improvement, MetaTraining, Summary
-
-LIMITS = (
-    "Meta-trained on small tasks: on other data sets, classifiers, run lengths and batch sizes "
-    "it may do worse than a tuned hand-designed optimizer; compare before relying on it."
-)
+from noiseproof.zoo.cards import LIMITS
 
 
 def run_experiment(

@@ -159,7 +159,7 @@ def rule_of(theta: Mapping[str, Any], name: str) -> str:
     if set(theta) == {*ROWS}:
         return "structured"
     raise ValueError(
-        f"What can be explained are thetas of structured and universal, but {name} holds "
+        f"Known by their rates are thetas of structured and universal, but {name} holds "
         f"{short(sorted(theta))}."
     )
 

@@ -6,6 +6,12 @@ from typing import Any
 
 from noiseproof.rivals import RIVALS
 
+LIMITS = (
+    "Meta-trained on small tasks: on other data sets, classifiers, run lengths and batch sizes "
+    "it may do worse than a tuned hand-designed optimizer; compare before relying on it."
+)
+"""What every card says."""
+
 MATCHED = " matched"
 """Ends the name of a rival that was searched as long as meta-training lasted."""
 
