@@ -13,6 +13,7 @@ import pytest
 
 from noiseproof.checkpoint import save_theta
 from noiseproof.optimizers import nominal_mlp
+from noiseproof.seal import unseal
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 KEY = jax.random.key(0)
@@ -50,6 +51,18 @@ def test_the_own_training_loop_trains(run_example: Any, tmp_path: Path) -> None:
     assert noisy > ABOVE_CHANCE
     # A difference of two accuracies has a standard error of at most √(2 · .25 / 397).
     assert clean - noisy > 4 * (2 * 0.25 / NUM_TEST) ** 0.5
+
+
+def test_six_constants_train_and_are_those_of_their_record(run_example: Any, monkeypatch) -> None:
+    """Catches a program that is not what `distill` printed."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    record = unseal(EXAMPLES.parent / "results" / "distilled" / "mlp" / "distilled.json")
+    program = "\n".join(record["program"]).strip()
+    assert program in (EXAMPLES / "six_constants.py").read_text("utf-8")
+    printed = run_example("six_constants.py", "--num-steps", "150")
+    rows = re.findall(r"^(distilled|adam) +clean (\d\.\d{3})  noise (\d\.\d{3})  ", printed, re.M)
+    assert [row[0] for row in rows] == ["distilled", "adam"]
+    assert min(float(number) for row in rows for number in row[1:]) > ABOVE_CHANCE
 
 
 @pytest.mark.slow  # half a minute
