@@ -1,6 +1,7 @@
 """A learned optimizer as six constants, and how much of its gain they keep."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import msgspec
 import numpy as np
 from jaxtyping import Float
 
-from noiseproof.evaluate.protocol import judge
+from noiseproof.evaluate.protocol import judge_all
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.evaluate.tuning import Budget, Start, TunedOn, drawn, scorer, tune
 from noiseproof.experiment.build import Experiment
@@ -104,7 +105,11 @@ def distill(
         progress.say(f"searching {num_trials} points about the fitted constants")
         budget = Budget(num_trials, experiment.budget.num_runs)
         worth = Start(worth_a_trial=[start])
-        search_found = tune(problem, distilled(start), budget, key, name="distilled", start=worth)
+        tell = partial(progress.part, "searching constants", "runs")
+        rival = distilled(start)
+        search_found = tune(
+            problem, rival, budget, key, name="distilled", start=worth, on_runs=tell
+        )
         values, trials = search_found.values, search_found.num_trials
     recipes = {
         "adam": adam.recipe,
@@ -116,9 +121,7 @@ def distill(
     losses = {name: select_losses(problem, one, num_seeds, seed) for name, one in recipes.items()}
     sets = experiment.conditions.test_sets(experiment.split, corrupting(progress))
     sets = [one for one in sets if one.role == "held_out"] or sets
-    reached = {
-        name: held_out(experiment, sets, one, num_seeds, seed) for name, one in recipes.items()
-    }
+    reached = held_out(experiment, sets, recipes, progress, seed)
     split = experiment.record["evaluation"]["split"]
     kept = {}
     for name in ("fitted", "distilled"):
@@ -183,22 +186,24 @@ def select_losses(
 
 
 def held_out(
-    experiment: Experiment, sets: Sequence[TestSet], recipe: Recipe, num_seeds: int, seed: int
-) -> Float[np.ndarray, " seeds"]:
-    """Mean accuracy over these sets, of a classifier for every seed."""
-    problem = experiment.problem
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), num_seeds)
-    placement = spread(problem.objective.placement, num_seeds)
-    task, num_steps = problem.objective.task, problem.objective.num_steps
-    judged = judge(
-        task,
-        problem.model,
-        recipe,
-        problem.data,
-        sets,
-        keys,
-        num_steps=num_steps,
+    experiment: Experiment,
+    sets: Sequence[TestSet],
+    recipes: Mapping[str, Recipe],
+    progress: Progress,
+    seed: int,
+) -> dict[str, Float[np.ndarray, " seeds"]]:
+    """Mean accuracy over these sets of a classifier for every seed, by the name of its recipe."""
+    problem, num_seeds = experiment.problem, experiment.num_seeds
+    compiled = partial(progress.part, "compiling optimizers", "programs")
+    compiled(0, len(recipes))
+    judged = judge_all(
+        [(problem.objective.task, recipe) for recipe in recipes.values()],
+        *(problem.model, problem.data, sets),
+        jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), num_seeds),
+        num_steps=problem.objective.num_steps,
         num_classes=problem.dataset.num_classes,
-        placement=placement,
+        placement=spread(problem.objective.placement, num_seeds),
+        on_compiled=compiled,
+        on_judged=partial(progress.part, "training classifiers", "optimizers"),
     )
-    return judged.accuracy.mean(axis=1)
+    return {name: one.accuracy.mean(axis=1) for name, one in zip(recipes, judged, strict=True)}

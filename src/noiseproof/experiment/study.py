@@ -1,6 +1,7 @@
 """A study of a learned optimizer: from its name to records and a page."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,6 +121,7 @@ def study(
     ]
     rows = []
     for shown in everyone:
+        progress.part("training and probing classifiers", "optimizers", len(rows), len(everyone))
         progress.say(f"training and probing classifiers of {shown.entry.name}")
         rows.append(arrays_of(parts, shown))
     arrays, axes = stacked(rows), labels(parts, rows[0])
@@ -135,7 +137,8 @@ def study(
         variants = ablated(loaded.theta, used)
         progress.say(f"training classifiers of {len(variants)} variants of theta")
         axes["variants"], axes["families"] = list(variants), list(families_of(sets))
-        arrays["ablation"] = by_family(parts, list(variants.values()))
+        tell = partial(progress.part, "training variants of theta", "variants")
+        arrays["ablation"] = by_family(parts, list(variants.values()), tell)
     record = StudyRecord(
         Study(
             name=name,

@@ -227,10 +227,13 @@ def clean_and_middle(
     return np.stack([clean, np.mean(corrupted, axis=0)])
 
 
-def by_family(parts: Parts, thetas: Sequence[Theta]) -> Float[np.ndarray, "thetas families seeds"]:
+def by_family(
+    parts: Parts, thetas: Sequence[Theta], on_theta: Callable[[int, int], None]
+) -> Float[np.ndarray, "thetas families seeds"]:
     """Accuracy of each theta's classifiers by family of corruptions, at the middle severity.
 
-    Families are in the order of `families_of`; all thetas are trained by one program.
+    Families are in the order of `families_of`; all thetas are trained by one program. `on_theta`
+    is called with how many are done, of how many.
     """
     objective, keys = parts.problem.objective, parts.keys
     placement = placed(parts, len(keys))
@@ -248,6 +251,7 @@ def by_family(parts: Parts, thetas: Sequence[Theta]) -> Float[np.ndarray, "theta
     of_family = np.array([one.family for one in sets])
     found = []
     for theta in thetas:
+        on_theta(len(found), len(thetas))
         theta = replicate(jax.tree.map(jnp.asarray, theta), placement.mesh)
         reached = accuracies(parts, as_local(train(data, theta, keys)), sets)
         families = families_of(sets)
