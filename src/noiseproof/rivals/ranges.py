@@ -110,13 +110,13 @@ NO_DECAYS = dict.fromkeys(DECAYS, 0.0)
 SHAPING_DECAYS = {"roughness_decay": 0.0, "means_decay": 0.0}
 
 CHANGES: Knobs = {
-    "contrast": off(LogUniform(2e-2, 0.6)),
-    "brightness": off(LogUniform(5e-2, 3.0)),
-    "noise": off(LogUniform(5e-2, 1.5)),
-    "blur": off(LogUniform(2e-2, 1.0, most=1.0)),
-    "motion": off(LogUniform(5e-3, 0.15)),
+    "contrast": off(LogUniform(1e-2, 1.0)),
+    "brightness": off(LogUniform(4e-2, 4.0)),
+    "noise": off(LogUniform(3e-2, 3.0)),
+    "blur": off(LogUniform(1e-2, 1.0, most=1.0)),
+    "motion": off(LogUniform(3e-3, 0.3)),
 }
-"""All at once they help or harm; in ranges wider than these, random points only harm, and a search
+"""All at once they help or harm; in ranges that go on to ten, random points only harm, and a search
 that begins from points without them turns all of them off."""
 
 NO_CHANGES = dict.fromkeys(CHANGES, 0.0)
