@@ -110,11 +110,11 @@ NO_DECAYS = dict.fromkeys(DECAYS, 0.0)
 SHAPING_DECAYS = {"roughness_decay": 0.0, "means_decay": 0.0}
 
 CHANGES: Knobs = {
-    "contrast": off(LogUniform(1e-2, 1.0)),
-    "brightness": off(LogUniform(4e-2, 4.0)),
-    "noise": off(LogUniform(3e-2, 3.0)),
+    "contrast": off(LogUniform(5e-3, 0.5)),
+    "brightness": off(LogUniform(2e-2, 2.0)),
+    "noise": off(LogUniform(2e-2, 2.0)),
     "blur": off(LogUniform(1e-2, 1.0, most=1.0)),
-    "motion": off(LogUniform(3e-3, 0.3)),
+    "motion": off(LogUniform(2e-3, 0.2)),
 }
 """All at once they help or harm; in ranges that go on to ten, random points only harm, and a search
 that begins from points without them turns all of them off."""
