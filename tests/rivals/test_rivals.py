@@ -35,7 +35,10 @@ TWINS = {
         lambda schedule: optax.adamw(schedule, weight_decay=0.3, nesterov=True),
     ),
     "decayed_adam": optax.adam,
-    "decayed_muon": lambda schedule: optax.adam(schedule, nesterov=True),
+    **dict.fromkeys(
+        ("decayed_muon", "muon_weight_space"),
+        lambda schedule: optax.adam(schedule, nesterov=True),
+    ),
     "autoft": lambda schedule: optax.adam(schedule, b1=0.8, b2=0.95),
 }
 """What all that is added leaves when it is turned off; Adam where nothing is said."""
