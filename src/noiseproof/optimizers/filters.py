@@ -11,7 +11,7 @@ def neighborhood_mean(
     """The mean of every point and its eight neighbors, edge points repeated beyond the edge.
 
     Barriers keep XLA from fusing these passes, and those of a mean of means: a fused pass computes
-    all before it anew for each of its three operands, which on a CPU takes five times as long.
+    all before it anew for each of its three operands.
     """
     apart = jax.lax.optimization_barrier
     widths = [(1, 1), (1, 1), (0, 0), (0, 0)]
