@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from noiseproof.corruptions import CORRUPTIONS
 from noiseproof.corruptions.kernels import blur, glass
-from noiseproof.corruptions.numerics import filters
+from noiseproof.numerics import filters
 
 KEY = jax.random.key(3)
 

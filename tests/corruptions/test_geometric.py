@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from noiseproof.corruptions import CORRUPTIONS
 from noiseproof.corruptions.kernels import geometric
-from noiseproof.corruptions.numerics import warps
+from noiseproof.numerics import warps
 
 KEY = jax.random.key(0)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from noiseproof.corruptions import CORRUPTIONS
-from noiseproof.corruptions.numerics.fields import plasma
+from noiseproof.numerics.fields import plasma
 
 KEY = jax.random.key(5)
 

@@ -8,9 +8,9 @@ together. `gaussian_noise` builds one of a free strength.
 from noiseproof.corruptions.apply import corrupt
 from noiseproof.corruptions.families import FAMILIES, SPLITS, Split
 from noiseproof.corruptions.kernels.noise import gaussian_noise
-from noiseproof.corruptions.numerics.levels import quantized
 from noiseproof.corruptions.severity import NamedCorruption
 from noiseproof.corruptions.suites import CORRUPTIONS
+from noiseproof.numerics.levels import quantized
 
 __all__ = [
     "CORRUPTIONS",

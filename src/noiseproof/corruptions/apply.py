@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from noiseproof.corruptions.images import as_batch
 from noiseproof.corruptions.keys import as_key, image_key
-from noiseproof.corruptions.numerics.levels import quantized
 from noiseproof.corruptions.severity import NUM_SEVERITIES, NamedCorruption
 from noiseproof.corruptions.suites import CORRUPTIONS
 from noiseproof.messages import short
+from noiseproof.numerics.levels import quantized
 from noiseproof.types import Image, Severity
 
 

@@ -15,6 +15,7 @@ from jaxtyping import ArrayLike, Scalar
 from noiseproof.kinds import nearest_kind
 from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.schedules import cosine
+from noiseproof.optimizers.weight_space import Strengths, weight_space_augmentation
 from noiseproof.rivals.averaging import averaged
 from noiseproof.rivals.decayed_adam import Decays, add_decays, decayed_adam
 from noiseproof.rivals.directions import momentum_direction, muon_direction, one_of
@@ -27,7 +28,6 @@ from noiseproof.rivals.perturbations import (
     sharpness_aware,
     weight_noise,
 )
-from noiseproof.rivals.weight_space import Strengths, weight_space_augmentation
 from noiseproof.types import Layout, Optimizer, Params, Recipe, Regularization
 
 

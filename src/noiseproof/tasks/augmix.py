@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
-from noiseproof.corruptions.numerics.warps import sample
+from noiseproof.numerics.warps import sample
 from noiseproof.types import Image, ImageTransform
 
 MAX_RADIANS, MAX_SLOPE, MAX_SHIFT = math.radians(30.0), 0.3, 1 / 3

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from noiseproof.corruptions.numerics import filters, sampling
+from noiseproof.numerics import filters, sampling
 from noiseproof.types import Constant, Image
 
 MAX_MOTION_SIGMAS = 4.0

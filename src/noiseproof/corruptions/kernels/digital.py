@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.corruptions.numerics.filters import box_matrix, separable
-from noiseproof.corruptions.numerics.levels import quantized, rounded
+from noiseproof.numerics.filters import box_matrix, separable
+from noiseproof.numerics.levels import quantized, rounded
 from noiseproof.types import Constant, Image
 
 

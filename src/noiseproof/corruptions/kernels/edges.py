@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from noiseproof.corruptions.numerics.filters import correlate
+from noiseproof.numerics.filters import correlate
 from noiseproof.types import Image
 
 MIN_TRACE = 16

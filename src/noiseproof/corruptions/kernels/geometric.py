@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions.numerics import sampling
-from noiseproof.corruptions.numerics.fields import spectral_field
-from noiseproof.corruptions.numerics.filters import gaussian_matrix
-from noiseproof.corruptions.numerics.warps import sample
+from noiseproof.numerics import sampling
+from noiseproof.numerics.fields import spectral_field
+from noiseproof.numerics.filters import gaussian_matrix
+from noiseproof.numerics.warps import sample
 from noiseproof.types import Constant, Image, ImageTransform
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from noiseproof.corruptions.numerics import sampling
-from noiseproof.corruptions.numerics.filters import gaussian_blur
-from noiseproof.corruptions.numerics.levels import quantized
+from noiseproof.numerics import sampling
+from noiseproof.numerics.filters import gaussian_blur
+from noiseproof.numerics.levels import quantized
 from noiseproof.types import Constant, Image
 
 MAX_SIGMA = 1.5

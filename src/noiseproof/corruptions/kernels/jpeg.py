@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions.numerics.levels import quantized, straight_through
+from noiseproof.numerics.levels import quantized, straight_through
 from noiseproof.types import Constant, Image
 
 LUMA_TABLE = np.array(

@@ -2,15 +2,15 @@
 
 Gaussian, shot, impulse and speckle noise of CIFAR-10-C (D. Hendrycks and T. Dietterich, 2019,
 arXiv 1903.12261), and Gaussian noise of a free spectrum. Random numbers come from
-`noiseproof.corruptions.numerics.sampling`, which says how good they are.
+`noiseproof.numerics.sampling`, which says how good they are.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.corruptions.numerics import sampling
-from noiseproof.corruptions.numerics.fields import spectral_field
+from noiseproof.numerics import sampling
+from noiseproof.numerics.fields import spectral_field
 from noiseproof.types import Constant, Image, ImageTransform
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions.numerics import sampling
+from noiseproof.numerics import sampling
 from noiseproof.types import Constant, Image
 
 DRAWN_SIDE = 28

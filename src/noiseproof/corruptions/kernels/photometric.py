@@ -9,7 +9,7 @@ import math
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.corruptions.numerics.fields import plasma
+from noiseproof.numerics.fields import plasma
 from noiseproof.types import Constant, Image
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from noiseproof.corruptions.kernels import edges
-from noiseproof.corruptions.numerics import filters, sampling
+from noiseproof.numerics import filters, sampling
 from noiseproof.types import Constant, Image
 
 WATER = np.array([175.0, 238.0, 238.0], np.float32) / 255

@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from noiseproof.corruptions.kernels.blur import smear
-from noiseproof.corruptions.numerics import sampling
-from noiseproof.corruptions.numerics.fields import gaussian_field, radial_frequencies
-from noiseproof.corruptions.numerics.filters import separable, zoom_matrix
-from noiseproof.corruptions.numerics.levels import quantized, rounded
+from noiseproof.numerics import sampling
+from noiseproof.numerics.fields import gaussian_field, radial_frequencies
+from noiseproof.numerics.filters import separable, zoom_matrix
+from noiseproof.numerics.levels import quantized, rounded
 from noiseproof.types import Constant, Image
 
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)

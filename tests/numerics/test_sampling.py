@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from noiseproof.corruptions.numerics import sampling
+from noiseproof.numerics import sampling
 
 NUM = 1_000_000
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noiseproof.corruptions.numerics import fields
+from noiseproof.numerics import fields
 
 
 @pytest.mark.parametrize("period", [8, 9, 32])

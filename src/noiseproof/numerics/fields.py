@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from noiseproof.corruptions.numerics import sampling
+from noiseproof.numerics import sampling
 from noiseproof.types import Constant
 
 

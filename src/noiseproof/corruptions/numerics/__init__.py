@@ -1,1 +1,0 @@
-"""What kernels are made of: random numbers and fields, filters, warps, the levels of a file."""

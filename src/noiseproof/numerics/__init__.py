@@ -1,0 +1,1 @@
+"""What changes of images are made of: random numbers and fields, filters, warps, levels."""
