@@ -10,7 +10,8 @@ medians are printed.
     python benchmarks/meta_training.py --json results/benchmarks/meta_training.json
 
 `--rule`, `--estimator` and `--model` take another rule, estimator or classifier; what ships is of
-`--rule structured --estimator nres`. On a GPU, with enough particles to fill it:
+`--rule structured --estimator nres`, and Celo2's task `--model celo2 --truncation 50`. On a GPU,
+with enough particles to fill it:
 
     python benchmarks/meta_training.py --pairs 512 --json results/benchmarks/meta_training_gpu.json
 
@@ -177,12 +178,13 @@ def speed(
     data: TaskData,
     estimator: str,
     num_pairs: int,
+    truncation: int,
     num_outer_steps: int,
     num_windows: int,
 ) -> dict[str, Any]:
     """Inner steps per second, beside the yardsticks."""
     began = time.perf_counter()
-    started = start(objective, data, num_pairs, TRUNCATION, estimator)
+    started = start(objective, data, num_pairs, truncation, estimator)
     training = outer_steps(started, 1)
     jax.block_until_ready(training.window())
     compile_seconds = time.perf_counter() - began
@@ -202,6 +204,7 @@ def speed(
     cost = step_cost(objective, data, 2 * num_pairs)
     return {
         "pairs": num_pairs,
+        "truncation": truncation,
         "windows": num_windows,
         "inner_steps_per_second": statistics.median(wall),
         "inner_steps_per_second_range": [min(wall), max(wall)],
@@ -226,6 +229,7 @@ def main() -> None:
     parser.add_argument("--model", default="mlp", choices=PROBLEMS)
     parser.add_argument("--estimator", default="pes", choices=ESTIMATORS)
     parser.add_argument("--pairs", type=int, default=NUM_PAIRS)
+    parser.add_argument("--truncation", type=int, default=TRUNCATION, help="inner steps of one")
     parser.add_argument("--outer-steps", type=int, default=10, help="outer steps a window")
     parser.add_argument("--matmul-precision", default="default", choices=PRECISIONS)
     add_options(parser)
@@ -243,6 +247,7 @@ def main() -> None:
             data,
             options.estimator,
             options.pairs,
+            options.truncation,
             options.outer_steps,
             options.windows,
         ),

@@ -39,7 +39,10 @@ PROBLEMS = {
     "convnet": Problem(partial(convnet, channels=(8, 16, 32)), (28, 28, 1), 128),
     "small_color_convnet": Problem(partial(convnet, channels=(8, 16, 32)), (16, 16, 3), 128),
     "small_resnet": Problem(partial(resnet, depth=8, width=8), (16, 16, 3), 128),
+    "celo2": Problem(partial(mlp, hidden_sizes=(32,)), (8, 8, 1), 128),
 }
+"""The last is of Moudgil, Knyazev, Belilovsky: Celo2, arXiv 2602.19142, whose meta-training (8
+tasks, truncations of 50) made 4,900 inner steps/s on an L40S."""
 
 
 def random_data(problem: Problem) -> TaskData:

@@ -42,6 +42,12 @@ def test_the_slope_of_what_grows_with_the_square_is_two(module):
     assert module("scaling").slope((1, 2, 8), [3.0, 12.0, 192.0]) == pytest.approx(2.0)
 
 
+def test_a_cost_leaves_proportion_where_its_slope_first_does(module):
+    found = module("scaling").proportional_up_to((1, 2, 4, 8), [1.0, 2.0, 4.0, 20.0])
+    assert found == 4
+    assert module("scaling").proportional_up_to((1, 2, 4), [8.0, 4.0, 4.0], -1.0) == 2
+
+
 def test_instructions_of_a_program_are_found_with_their_shapes(module):
     text = jax.jit(lambda a, b: a @ b).lower(jnp.ones((3, 4)), jnp.ones((4, 5))).compile().as_text()
     found = module("operations").instructions(text).values()
@@ -84,7 +90,8 @@ TINY = [
     " --windows 1 --matmul-precision highest",
     "learned_step --rule structured --model mlp --steps 2 --windows 1",
     "rounded_products --steps 20 --seeds 2",
-    "scaling --rule structured --pairs 1 2 --inner-steps 10 20 --windows 1",
+    "scaling --rule structured --pairs 1 2 --inner-steps 10 20 --width 4 8 --tasks 1 2"
+    " --devices 1 2 --windows 1",
 ]
 
 
