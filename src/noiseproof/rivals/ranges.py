@@ -120,6 +120,8 @@ CHANGES: Knobs = {
 that begins from points without them turns all of them off."""
 
 NO_CHANGES = dict.fromkeys(CHANGES, 0.0)
+SOME_CHANGES = {"contrast": 0.05, "brightness": 0.2, "noise": 0.2, "blur": 0.1, "motion": 0.02}
+"""The middle of each range: what a search begins from beside the points without changes."""
 
 NOTHING_ADDED = {
     **{"sgd": 0.0, "muon": 0.0, "one_minus_momentum": 0.1, "one_minus_b2": 1e-3},
@@ -205,6 +207,10 @@ RIVALS = {
         {
             "muon": as_decays(**SHAPING_DECAYS, **NO_CHANGES),
             "decayed_muon": same(**NO_CHANGES),
+        },
+        {
+            "muon": as_decays(**SHAPING_DECAYS, **SOME_CHANGES),
+            "decayed_muon": same(**SOME_CHANGES),
         },
     ),
     "autoft": Rival(
