@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         spectral_noise,
     )
     from noiseproof.types import LearnedOptimizer, Model, Recipe, Task, TensorRole
-    from noiseproof.zoo import card, load
+    from noiseproof.zoo import card, load, recipe
 
 __version__ = "0.1.0"
 
@@ -86,7 +86,7 @@ PLACES = {
         "tasks.outer_losses",
     ),
     **dict.fromkeys(["LearnedOptimizer", "Model", "Recipe", "Task", "TensorRole"], "types"),
-    **dict.fromkeys(["card", "load"], "zoo"),
+    **dict.fromkeys(["card", "load", "recipe"], "zoo"),
 }
 """The public names, and the module of this package that each is in."""
 
@@ -127,6 +127,7 @@ __all__ = [
     "nres",
     "objective",
     "pes",
+    "recipe",
     "run_experiment",
     "spectral_noise",
     "structured",

@@ -154,10 +154,13 @@ class LearnedOptimizer(NamedTuple):
         init: `key -> theta`.
         optimizer: `(theta, num_steps, layout) -> Optimizer`, for an inner run of `num_steps` on
             params whose tree of `TensorRole` is `layout`.
+        answer: `(params, optimizer_state) -> params`, the weights that are judged, where others
+            than these are trained; the params themselves for most.
     """
 
     init: Callable[[PRNGKeyArray], Theta]
     optimizer: Callable[[Theta, Any, Layout], Optimizer]
+    answer: Callable[[Params, Any], Params] = lambda params, _state: params
 
 
 class Recipe(NamedTuple):

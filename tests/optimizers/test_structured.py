@@ -8,8 +8,8 @@ import pytest
 
 from noiseproof.layouts.layout import layout_of
 from noiseproof.models import mlp
-from noiseproof.optimizers.schedules import SMALLEST, cosine
-from noiseproof.optimizers.structured import between, filter_pull, structured
+from noiseproof.optimizers.schedules import SMALLEST, between, cosine
+from noiseproof.optimizers.structured import filter_pull, structured
 from noiseproof.rivals.decayed_adam import Decays, decayed_adam
 from noiseproof.types import TensorRole
 

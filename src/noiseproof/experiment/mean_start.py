@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from noiseproof.kinds import KINDS
 from noiseproof.layouts.layout import layout_of
+from noiseproof.optimizers.augmented import TABLE
 from noiseproof.optimizers.structured import known_kind
 from noiseproof.optimizers.universal import from_structured
 from noiseproof.types import TensorRole, Theta
@@ -39,7 +40,7 @@ def mean_start(names: Sequence[str], rule: str) -> Theta:
 
     def mean(path: Any, *leaves: Float[Array, "..."]) -> Float[Array, "..."]:
         table = path[0].key
-        if leaves[0].shape[0] == len(KINDS):
+        if table != TABLE and leaves[0].shape[0] == len(KINDS):
             known = [[float(kind in kinds) for kind in KINDS] for kinds in met]
         elif table in ("bands", "mean"):
             known = [["first" in kinds, "hidden" in kinds] for kinds in met]

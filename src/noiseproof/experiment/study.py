@@ -35,7 +35,7 @@ from noiseproof.report.study_page import write_study_page
 from noiseproof.results import OptimizerEntry, Study, StudyRecord, write_study
 from noiseproof.rivals import RIVALS
 from noiseproof.studies.ablation import ablated, used_rows
-from noiseproof.studies.rule import ROWS, Explanation, explain
+from noiseproof.studies.rule import ROWS, Explanation, explain, rows_of
 from noiseproof.zoo import Loaded, load_learned
 
 SMALL = (
@@ -241,7 +241,7 @@ def used_rates(
     for group, rows in used.items():
         each = 3 if group == "bands" else 1
         for at in (each * row + band for row in rows for band in range(each)):
-            found.append(f"{group}: {ROWS[group][1][at]}")
+            found.append(f"{group}: {rows_of(group)[1][at]}")
             curves.append(explained.curves[group][:, at])
     return found, np.stack(curves, axis=1)
 

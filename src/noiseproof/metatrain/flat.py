@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from noiseproof.metatrain.objective import Objective
-from noiseproof.types import Layout, LearnedOptimizer, Optimizer, Theta
+from noiseproof.types import Layout, Optimizer, Theta
 
 
 def flattened(
@@ -55,4 +55,4 @@ def flattened(
     ) -> Optimizer:
         return learned.optimizer(theta_of(row), num_steps, layout)
 
-    return objective._replace(learned=LearnedOptimizer(init, optimizer)), theta_of
+    return objective._replace(learned=learned._replace(init=init, optimizer=optimizer)), theta_of

@@ -44,4 +44,6 @@ def check_whole_runs(objective: Objective) -> None:
 
 def recipe_of(objective: Objective, theta: Theta) -> Recipe:
     """The recipe that `theta` stands for."""
-    return Recipe(objective.learned.optimizer(theta, objective.num_steps, objective.layout))
+    learned = objective.learned
+    optimizer = learned.optimizer(theta, objective.num_steps, objective.layout)
+    return Recipe(optimizer, answer=learned.answer)

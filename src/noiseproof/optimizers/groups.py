@@ -15,6 +15,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from noiseproof.kinds import KINDS, MATRICES
+from noiseproof.optimizers.augmented import TABLE
+from noiseproof.optimizers.weight_space import Strengths
 from noiseproof.types import Theta
 
 VECTORS = tuple(kind for kind in KINDS if kind not in MATRICES)
@@ -61,7 +63,9 @@ def parts(table: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Float[np.nd
         for index, name in enumerate(COLUMNS[ending]):
             yield name, np.eye(shape[-1], dtype=np.float32)[index]
         return
-    if shape[0] == len(KINDS):
+    if table == TABLE:
+        rows = {name: [index] for index, name in enumerate(Strengths._fields)}
+    elif shape[0] == len(KINDS):
         # Vectors have no orthogonalized direction.
         kept = [name for name in SETS if table != "orthogonal" or name != "vectors"]
         rows = {name: [KINDS.index(kind) for kind in SETS[name]] for name in kept}

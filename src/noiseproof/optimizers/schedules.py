@@ -9,6 +9,9 @@ from jaxtyping import Array, Float
 from noiseproof.messages import short
 from noiseproof.types import Theta
 
+LOG_SCALE = 10.0
+"""One unit of theta moves the logarithm of a rate by ten."""
+
 NUM_KNOTS = 6
 SMALLEST = 0.01
 """The learned schedule starts as a cosine that stops at this value, its logarithm being learned."""
@@ -26,10 +29,17 @@ def cosine(fraction: Float[Array, "..."]) -> Float[Array, "..."]:
     return 0.5 * (1.0 + jnp.cos(jnp.pi * fraction))
 
 
+def between(knots: Float[Array, "... knots"], fraction: Float[Array, ""]) -> Float[Array, "..."]:
+    """The values at a part of the run, linear between equally spaced knots."""
+    place = fraction * (knots.shape[-1] - 1)
+    nearness = jnp.maximum(0.0, 1.0 - jnp.abs(place - jnp.arange(knots.shape[-1])))
+    return knots @ nearness
+
+
 def learned(theta: Theta, fraction: Float[Array, ""]) -> Float[Array, ""]:
     """Piecewise linear in the logarithm, the learned knots added to those of the cosine."""
     at = jnp.linspace(0.0, 1.0, NUM_KNOTS)
-    logarithm = jnp.log(jnp.maximum(cosine(at), SMALLEST)) + 10.0 * theta["schedule_knots"]
+    logarithm = jnp.log(jnp.maximum(cosine(at), SMALLEST)) + LOG_SCALE * theta["schedule_knots"]
     return jnp.exp(jnp.interp(fraction, at, logarithm))
 
 

@@ -18,12 +18,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from noiseproof.kinds import KINDS, MATRICES, nearest_kind
 from noiseproof.layouts.layout import fit_layout
+from noiseproof.optimizers.augmented import augmented
 from noiseproof.optimizers.features import check_params
 from noiseproof.optimizers.filters import neighborhood_mean
 from noiseproof.optimizers.matrices import on_filters, on_matrices
 from noiseproof.optimizers.orthogonal import orthogonalized
 from noiseproof.optimizers.scaled_adam import ScaledAdamState, adam_direction, start_adam
-from noiseproof.optimizers.schedules import SMALLEST, cosine
+from noiseproof.optimizers.schedules import LOG_SCALE, SMALLEST, between, cosine
 from noiseproof.types import (
     Layout,
     LearnedOptimizer,
@@ -32,9 +33,6 @@ from noiseproof.types import (
     TensorRole,
     Theta,
 )
-
-LOG_SCALE = 10.0
-"""One unit of theta moves the logarithm of a rate by ten, as in the other rules."""
 
 NUM_BANDS = 3
 """Parts of a filter beside its mean: what 1 and 3 passes of a 3×3 mean take away, and the rest."""
@@ -66,16 +64,18 @@ class StructuredState(NamedTuple):
     adam: ScaledAdamState
 
 
-def structured(*, num_knots: int = 4) -> LearnedOptimizer:
+def structured(*, num_knots: int = 4, augments: bool = False) -> LearnedOptimizer:
     """Steps and decays by kind of tensor, by band of a filter and by part of the run.
 
     Args:
         num_knots: Points of the run between which the logarithm of each rate is linear.
+        augments: Whether theta also changes the first layer while it is trained, see `augmented`.
 
     Raises:
         ValueError: Fewer than two knots.
     """
-    return with_scales(lambda _theta, roles, *_: [Scales()] * len(roles), num_knots=num_knots)
+    rule = with_scales(lambda _theta, roles, *_: [Scales()] * len(roles), num_knots=num_knots)
+    return augmented(rule, num_knots=num_knots) if augments else rule
 
 
 def with_scales(
@@ -152,13 +152,6 @@ def rates_at(theta: Theta, fraction: Float[Array, ""]) -> dict[str, Float[Array,
     }
     share = jax.nn.sigmoid(LOG_SCALE * between(theta["orthogonal"], fraction))
     return rates | {"orthogonal": share}
-
-
-def between(knots: Float[Array, "... knots"], fraction: Float[Array, ""]) -> Float[Array, "..."]:
-    """The values at a part of the run, linear between equally spaced knots."""
-    place = fraction * (knots.shape[-1] - 1)
-    nearness = jnp.maximum(0.0, 1.0 - jnp.abs(place - jnp.arange(knots.shape[-1])))
-    return knots @ nearness
 
 
 def known_kind(role: TensorRole, shape: tuple[int, ...]) -> str:

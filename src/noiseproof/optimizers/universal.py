@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from noiseproof.kinds import KINDS, MATRICES
+from noiseproof.optimizers.augmented import augmented
 from noiseproof.optimizers.matrices import fans
 from noiseproof.optimizers.structured import Scales, known_kind, with_scales
 from noiseproof.types import LearnedOptimizer, TensorRole, Theta
@@ -75,16 +76,18 @@ class Sizes(NamedTuple):
     others: Float[Array, " 2"]
 
 
-def universal(*, num_knots: int = 4) -> LearnedOptimizer:
+def universal(*, num_knots: int = 4, augments: bool = False) -> LearnedOptimizer:
     """`structured`, with scales by a tensor's fans, the run's length and the classifier's depth.
 
     Args:
         num_knots: Points of the run between which the logarithm of each rate is linear.
+        augments: Whether theta also changes the first layer while it is trained, see `augmented`.
 
     Raises:
         ValueError: Fewer than two knots.
     """
-    return with_scales(scales_of, no_exponents, num_knots=num_knots)
+    rule = with_scales(scales_of, no_exponents, num_knots=num_knots)
+    return augmented(rule, num_knots=num_knots) if augments else rule
 
 
 def no_exponents() -> Theta:

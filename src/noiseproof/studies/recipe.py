@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array
 
 from noiseproof.kinds import KINDS, MATRICES
-from noiseproof.optimizers.schedules import SMALLEST, cosine
-from noiseproof.optimizers.structured import INITIAL_RATES, LOG_SCALE, NUM_BANDS, structured
+from noiseproof.optimizers.schedules import LOG_SCALE, SMALLEST, cosine
+from noiseproof.optimizers.structured import INITIAL_RATES, NUM_BANDS, structured
 from noiseproof.rivals import Rival
 from noiseproof.rivals.knobs import LogUniform, Values
 from noiseproof.studies.rule import Explanation

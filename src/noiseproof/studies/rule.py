@@ -11,8 +11,10 @@ from jaxtyping import Float
 
 from noiseproof.kinds import KINDS, MATRICES
 from noiseproof.messages import short
+from noiseproof.optimizers.augmented import TABLE, strengths_at
 from noiseproof.optimizers.structured import rates_at
 from noiseproof.optimizers.universal import EXPONENT_SCALE, THEORY
+from noiseproof.optimizers.weight_space import Strengths
 from noiseproof.types import Theta
 from noiseproof.zoo import load_learned
 
@@ -31,6 +33,12 @@ ROWS: Mapping[str, tuple[str, Sequence[str]]] = {
     "mean": ("c, the decay of the mean of filters", LAYERS),
 }
 """Groups of rates by their names in theta: what each is, and its rows."""
+
+CHANGES = (
+    "strength of changes of the image, written as changes of the first layer",
+    Strengths._fields,
+)
+"""The rates of a theta that augments, likewise."""
 
 SIZES = {
     "adam_fans": ("Adam's step", "fan in, fan out", KINDS),
@@ -59,7 +67,8 @@ class Explanation(NamedTuple):
         rule: `structured` or `universal`.
         num_knots: Points of the run between which the logarithm of a rate is linear.
         fractions: Of the run, 0 to 1: where curves have points.
-        curves: By group (`step`, `orthogonal`, `decay`, `bands`, `mean`) every row's rate.
+        curves: By group (`step`, `orthogonal`, `decay`, `bands`, `mean`, and `changes` of a theta
+            that augments) every row's rate.
         exponents: Of `universal`, by group and row: those of two sizes, relative to the base.
     """
 
@@ -86,7 +95,8 @@ class Explanation(NamedTuple):
         knots = np.linspace(0.0, 1.0, self.num_knots)
         width = 30 if len(self.names) > 1 else 9
         yield f"{'share of the run':34s}" + "".join(f"{knot:>{width}.0%}" for knot in knots)
-        for group, (what, rows) in ROWS.items():
+        for group in self.curves:
+            what, rows = rows_of(group)
             yield what
             for row, numbers in zip(rows, np.moveaxis(self.at_knots(group), 1, 0), strict=True):
                 yield f"  {row:32s}" + "".join(f"{_spread(n):>{width}s}" for n in numbers.T)
@@ -118,10 +128,10 @@ def explain(*thetas: Any) -> Explanation:
     named = [_weights(theta, place) for place, theta in enumerate(thetas, 1)]
     rules = {rule_of(theta, name) for name, theta in named}
     shapes = {np.shape(theta["step"]) for _, theta in named}
-    if len(rules) > 1 or len(shapes) > 1:
+    if len(rules) > 1 or len(shapes) > 1 or len({TABLE in theta for _, theta in named}) > 1:
         raise ValueError(
             f"The thetas must be of one rule with as many knots, got {short(sorted(rules))} with "
-            f"{short(sorted(shape[-1] for shape in shapes))}."
+            f"{short(sorted(shape[-1] for shape in shapes))}; and all must augment, or none."
         )
     num_knots = shapes.pop()[-1]
     fractions = np.linspace(0.0, 1.0, (num_knots - 1) * POINTS_BETWEEN + 1)
@@ -133,7 +143,7 @@ def explain(*thetas: Any) -> Explanation:
         rule,
         num_knots,
         fractions,
-        {group: np.stack([one[group] for one in found]) for group in ROWS},
+        {group: np.stack([one[group] for one in found]) for group in found[0]},
         {group: np.stack([one[group] for one in powers]) for group in powers[0]},
     )
 
@@ -154,9 +164,10 @@ def rule_of(theta: Mapping[str, Any], name: str) -> str:
     Raises:
         ValueError: It is none that has rates.
     """
-    if set(theta) == {*ROWS, *SIZES}:
+    tables = set(theta) - {TABLE}
+    if tables == {*ROWS, *SIZES}:
         return "universal"
-    if set(theta) == {*ROWS}:
+    if tables == {*ROWS}:
         return "structured"
     raise ValueError(
         f"Known by their rates are thetas of structured and universal, but {name} holds "
@@ -164,14 +175,23 @@ def rule_of(theta: Mapping[str, Any], name: str) -> str:
     )
 
 
+def rows_of(group: str) -> tuple[str, Sequence[str]]:
+    """What a group of rates is, and its rows."""
+    return CHANGES if group == TABLE else ROWS[group]
+
+
 def curves_of(
     theta: Theta, fractions: Float[np.ndarray, " points"]
 ) -> dict[str, Float[np.ndarray, "rows points"]]:
-    """Every rate at parts of the run, rows as in `ROWS`."""
+    """Every rate at parts of the run, rows as in `ROWS` and `CHANGES`."""
     parts = jax.tree.map(jnp.asarray, theta), jnp.asarray(fractions)
     rates = jax.vmap(rates_at, in_axes=(None, 0))(*parts)
     flat = {name: np.asarray(rate).reshape(fractions.size, -1).T for name, rate in rates.items()}
-    return {group: flat[group][: len(rows)] for group, (_, rows) in ROWS.items()}
+    curves = {group: flat[group][: len(rows)] for group, (_, rows) in ROWS.items()}
+    if TABLE not in theta:
+        return curves
+    strengths = jax.vmap(strengths_at, in_axes=(None, 0))(parts[0][TABLE], parts[1])
+    return curves | {TABLE: np.stack(strengths)}
 
 
 def exponents_of(theta: Theta) -> dict[str, Float[np.ndarray, "rows 2"]]:

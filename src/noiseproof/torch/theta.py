@@ -88,6 +88,11 @@ def load_theta(name: str | Path) -> Theta:
             f"{short(str(name))} is of the rule {short(rule)}; noiseproof.torch knows structured"
             " and universal."
         )
+    if card["options"].get("augments"):
+        raise ValueError(
+            f"{short(str(name))} changes the first layer while it is trained, which"
+            " noiseproof.torch does not do; give one that does not."
+        )
     tables = {key: torch.tensor(array) for key, array in arrays.items()}
     num_knots = card["options"].get("num_knots", 4)
     wanted = {

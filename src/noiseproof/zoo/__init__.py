@@ -2,7 +2,7 @@
 
 from noiseproof.published import shipped_names
 from noiseproof.zoo.cards import Card, in_a_line
-from noiseproof.zoo.loading import Loaded, card, load, load_learned
+from noiseproof.zoo.loading import Loaded, card, load, load_learned, recipe
 from noiseproof.zoo.publishing import publish
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "load",
     "load_learned",
     "publish",
+    "recipe",
     "shipped_names",
 ]

@@ -69,7 +69,7 @@ def in_words(name: str, card: Mapping[str, Any]) -> str:
         "rule": card["rule"],
         "meta-trained on": card.get("meta_trained_on"),
         "good for": good_for(card),
-        "needs": "the loop of any optax optimizer: no second gradient, no average of weights",
+        "needs": needs(card),
         "it took": f"{cost['seconds']:,.0f} s on {cost['device']}" if cost else None,
         "held out": gain(card),
         "limits": card.get("limits"),
@@ -78,6 +78,16 @@ def in_words(name: str, card: Mapping[str, Any]) -> str:
     }
     lines = (f"  {title:16}{text}" for title, text in facts.items() if text)
     return "\n".join((f"Learned optimizer {name}", *lines))
+
+
+def needs(card: Mapping[str, Any]) -> str:
+    """What a training loop must do for a learned optimizer."""
+    if card["options"].get("augments"):
+        return (
+            "the loop of any optax optimizer, and the weights that noiseproof.recipe(...).answer"
+            " gives where they are judged"
+        )
+    return "the loop of any optax optimizer: no second gradient, no average of weights"
 
 
 def good_for(card: Mapping[str, Any]) -> str | None:

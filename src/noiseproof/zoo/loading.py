@@ -5,6 +5,7 @@ says which rule the weights belong to. Loading is offline and runs no code from 
 """
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +19,10 @@ from noiseproof.layouts.tensors import check_weights
 from noiseproof.messages import short
 from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
-from noiseproof.optimizers.precision import in_float32
+from noiseproof.optimizers.precision import in_float32, in_full
+from noiseproof.optimizers.whole import split_as, whole
 from noiseproof.published import check_num_steps, find
-from noiseproof.types import Layout, LearnedOptimizer, Params, Theta
+from noiseproof.types import Layout, LearnedOptimizer, Params, Recipe, Theta
 from noiseproof.zoo.cards import Card
 
 FAR = 10.0
@@ -83,7 +85,9 @@ def card(name: str | Path) -> Card:
 def load(
     name: str | Path, *, num_steps: int | Int[Array, ""], layout: Layout
 ) -> optax.GradientTransformationExtraArgs:
-    """A learned optimizer as an optax transformation.
+    """A learned optimizer as an optax transformation, where that is all that it is.
+
+    One that judges other weights than it trains is a `recipe`.
 
     Its classifiers saw images that were standardized: less their mean over their spread, by
     channel, of the training images. Do the same to yours. A run that goes on past `num_steps`
@@ -95,8 +99,52 @@ def load(
         layout: The roles of the classifier's tensors, see `noiseproof.layout_of`.
 
     Raises:
-        ValueError: There is none, it is damaged, `num_steps` is no whole number of at least 10, or
-            the layout holds no role; on `init`, where the params hold no weight.
+        ValueError: There is none, it is damaged, it judges other weights than it trains,
+            `num_steps` is no whole number of at least 10, or the layout holds no role; on `init`,
+            where the params hold no weight.
+    """
+    optimizer, answer = both(name, num_steps, layout)
+    if answer is not the_params:
+        raise ValueError(
+            f"{name} changes the first layer while it is trained: take noiseproof.recipe("
+            f"{str(name)!r}, ...), and judge the weights of its answer(params, state)."
+        )
+    return optimizer
+
+
+def recipe(name: str | Path, *, num_steps: int | Int[Array, ""], layout: Layout) -> Recipe:
+    """A learned optimizer as a recipe: how to train, and which weights are judged.
+
+    For any learned optimizer; where `load` gives one, `answer` returns the params as they are:
+
+        recipe = noiseproof.recipe(name, num_steps=1000, layout=layout)
+        state = recipe.optimizer.init(params)
+        ...  # the loop of any optax optimizer, with recipe.optimizer
+        weights = recipe.answer(params, state)  # to judge, to save
+
+    Args:
+        name: As of `load`.
+        num_steps: As of `load`.
+        layout: As of `load`.
+
+    Raises:
+        ValueError: As `load`, save for weights that are judged.
+    """
+    optimizer, answer = both(name, num_steps, layout)
+    return Recipe(optimizer, answer=answer)
+
+
+the_params = LearnedOptimizer._field_defaults["answer"]
+"""The answer of what trains the weights that are judged."""
+
+
+def both(
+    name: str | Path, num_steps: int | Int[Array, ""], layout: Layout
+) -> tuple[optax.GradientTransformationExtraArgs, Callable[[Params, Any], Params]]:
+    """The transformation of a learned optimizer, and its answer.
+
+    Raises:
+        ValueError: As `recipe`.
     """
     # Within optax.inject_hyperparams it is traced, and has no value to check.
     is_known = not isinstance(num_steps, jax.Array)
@@ -119,7 +167,21 @@ def load(
         warn_if_far(name, "weights", num_weights, num_weights_of(loaded.card))
         return state
 
-    return optimizer._replace(init=start)
+    return optimizer._replace(init=start), answer_of(loaded.learned)
+
+
+def answer_of(learned: LearnedOptimizer) -> Callable[[Params, Any], Params]:
+    """The weights that are judged, in the types of the params."""
+    if learned.answer is the_params:
+        return the_params
+
+    def answer(params: Params, state: Any) -> Params:
+        weights = learned.answer(whole(in_full(params)), state)
+        return jax.tree.map(
+            split_as, jax.tree.map(lambda new, old: new.astype(old.dtype), weights, params), params
+        )
+
+    return answer
 
 
 def warn_if_far(name: str | Path, what: str, found: int, usual: Any) -> None:
