@@ -115,10 +115,10 @@ def build_task(
 def check_rule(objective: Objective, params: Params) -> None:
     """Raises ValueError where the learned rule can not train such a classifier."""
 
-    def start(key: PRNGKeyArray) -> Any:
+    def start(params: Params, key: PRNGKeyArray) -> Any:
         return recipe_of(objective, objective.learned.init(key)).optimizer.init(params)
 
-    jax.eval_shape(start, jax.random.key(0))
+    jax.eval_shape(start, params, jax.random.key(0))
 
 
 def on_device(split: Batch) -> Batch:
