@@ -44,10 +44,18 @@ def test_a_slope_and_an_exponent_are_of_all_kinds() -> None:
     np.testing.assert_array_equal(moved("pull_sizes steps")["pull_sizes"], [[1.0, 0.0]] * 2)
 
 
+def test_each_change_of_the_image_moves_alone() -> None:
+    """Catches changes that are taken for kinds of tensors, of which there are as many."""
+    theta = structured(augments=True).init(jax.random.key(0))
+    found = ravel_pytree(theta)[1](jnp.asarray(groups(theta)["changes motion"]))["changes"]
+    np.testing.assert_array_equal(found, np.eye(5)[4][:, None] * np.ones((5, 4)))
+
+
 def test_no_direction_is_made_of_others() -> None:
     """Directions that depend on each other would be a step twice as long along what they share."""
-    for rule, number in ((structured, 20), (universal, 32)):
-        matrix = as_matrix(rule().init(jax.random.key(0)))
+    rules = ((structured(), 20), (universal(), 32), (structured(augments=True), 26))
+    for rule, number in rules:
+        matrix = as_matrix(rule.init(jax.random.key(0)))
         assert matrix.shape[1] == number
         assert np.linalg.matrix_rank(matrix) == number
 
