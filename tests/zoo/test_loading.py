@@ -49,7 +49,8 @@ def test_a_shipped_optimizer_says_what_it_is_and_trains(name: str) -> None:
     images, labels = jnp.array(images / 8 - 1, jnp.float32), jnp.array(labels)
     model = mlp(image_shape=(8, 8, 1), num_classes=10)
     params = model.init(jax.random.key(0))
-    optimizer = noiseproof.load(name, num_steps=300, layout=noiseproof.layout_of(params, (8, 8, 1)))
+    layout = noiseproof.layout_of(params, (8, 8, 1))
+    optimizer, _, answer, _ = noiseproof.recipe(name, num_steps=300, layout=layout)
 
     def logits(params: list, images: jax.Array) -> jax.Array:
         return model.apply(params, images.reshape(-1, 8, 8, 1))
@@ -66,9 +67,10 @@ def test_a_shipped_optimizer_says_what_it_is_and_trains(name: str) -> None:
         return (optax.apply_updates(params, updates), state), None
 
     keys = jax.random.split(jax.random.key(1), 300)
-    (params, _), _ = jax.jit(lambda start: jax.lax.scan(step, start, keys))(
+    (params, state), _ = jax.jit(lambda start: jax.lax.scan(step, start, keys))(
         (params, optimizer.init(params))
     )
+    params = answer(params, state)
     assert (logits(params, images).argmax(axis=-1) == labels).mean() > 0.9
 
 
