@@ -8,12 +8,17 @@ import numpy as np
 import optax
 import pytest
 
+from noiseproof import inner_loop
 from noiseproof.layouts.layout import layout_of
+from noiseproof.metatrain import Objective, flattened, recipe_of
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import structured
 from noiseproof.optimizers.augmented import INITIAL_STRENGTHS, answer, strengths_at
 from noiseproof.optimizers.weight_space import Strengths, weight_space_augmentation
-from noiseproof.types import Model, Optimizer, Params, Theta
+from noiseproof.tasks.image_classification import TaskData, image_classification
+from noiseproof.tasks.mixtures import Component, clean
+from noiseproof.tasks.outer_losses import mixture
+from noiseproof.types import Batch, Model, Optimizer, Params, Theta
 
 SHAPE = (6, 5, 1)
 NUM_STEPS = 40
@@ -101,6 +106,26 @@ def test_it_descends_the_loss_of_changed_images(name: str) -> None:
     first = jax.tree.leaves(jax.tree.map(lambda a, b: float(abs(a - b).max()), shown, weights))
     # The first layer's bias and weight are shown changed, all else as it is.
     assert [value > 1e-4 for value in first] == [True, True, *[False] * (len(first) - 2)]
+
+
+def test_meta_training_judges_what_is_kept() -> None:
+    """Catches a meta-loss of changed weights, in meta-training and in an evaluation."""
+    model, params = start("mlp")
+    data = Batch(jnp.zeros((9, *SHAPE), jnp.uint8), jnp.zeros(9, jnp.int32))
+    task = image_classification(
+        model, batch_size=2, outer_batch_size=2, outer_loss=mixture(Component(1.0, clean))
+    )
+    flat, _ = flattened(Objective(task, RULE, layout_of(params, SHAPE), num_steps=10))
+    recipe = recipe_of(flat, flat.learned.init(jax.random.key(0)))
+    assert recipe.answer is answer
+    run = inner_loop.train(task, recipe, TaskData(data, data), 4, jax.random.key(1))
+    shown, _ = inner_loop.advance(
+        *(task, recipe, inner_loop.init(task, recipe, jax.random.key(1)), TaskData(data, data)),
+        *(4, jax.random.key(1)),
+    )
+    kept = shown.optimizer_state.kept[0]
+    jax.tree.map(np.testing.assert_array_equal, run.params[0], kept)
+    assert float(jnp.abs(shown.params[0]["weight"] - kept["weight"]).max()) > 1e-4
 
 
 def test_strengths_are_logarithms_and_no_blur_is_stronger_than_the_mean() -> None:
