@@ -60,6 +60,7 @@ PROSE = (
     "gaussian-fashion-mlp/seed-0",
     "transfer-spectral-fashion-convnet/width-32-64-128",
     "transfer-spectral-fashion-mlp/width-128",
+    "spectral-fashion-mlp-augmented/seed-0",
 )
 """Records that only its sentences speak of."""
 
@@ -184,7 +185,7 @@ def prose() -> list[str]:
     """What sentences of the README say in numbers."""
     cells = {name: cells_of([FOLDER / name]) for name in (*README, *PROSE)}
     universal, universal_mlp, convnet_court, court, at_32 = (cells[name] for name in README)
-    before, before_convnet, white, *wide = (cells[name] for name in PROSE)
+    before, before_convnet, white, *wide, augmented = (cells[name] for name in PROSE)
     weights = [load_learned(name).card["task"]["num_weights"] for name in SHIPPED]
     theta = load_learned("universal").theta
     spectral = [cells_of([path.parent]) for path in FOLDER.glob("spectral-*/**/run.json")]
@@ -242,6 +243,8 @@ def prose() -> list[str]:
         f"better than Adam on {better[0]} (convnet) and {better[1]} (perceptron) of {len(names)}"
         " corruptions, and the convnet's is below tuned decayed_adam by"
         f" {opposite(against_own)} points",
+        f"a newer rival of ours, reaches {augmented.mean('muon_weight_space'):.1f}%",
+        f"is level with it ({augmented.mean(augmented.learned):.1f})",
         f"a ResNet-18 with AugMix came to {theta_with}% by it, {muon_with} by tuned Muon and"
         f" {decayed_with} by tuned decayed_muon (n = {len(runs['universal'])})",
     ]
