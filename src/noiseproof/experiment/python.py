@@ -32,6 +32,7 @@ from noiseproof.metatrain.objective import Objective, recipe_of
 from noiseproof.metatrain.outer_loop import Plan
 from noiseproof.metatrain.outer_loop import meta_train as outer_loop
 from noiseproof.metatrain.sharding import Placement
+from noiseproof.optimizers.augmented import TABLE
 from noiseproof.published import check_num_steps
 from noiseproof.report.page import render
 from noiseproof.report.tables import accuracy_text
@@ -81,7 +82,10 @@ class Learned(NamedTuple):
         params = jax.eval_shape(about.model.init, jax.random.key(0))
         card = {
             "rule": rule,
-            "options": {"num_knots": self.theta["step"].shape[-1]},
+            "options": {
+                "num_knots": self.theta["step"].shape[-1],
+                "augments": TABLE in self.theta,
+            },
             "meta_trained_on": about.outer_loss.words,
             "task": {
                 "image_shape": list(about.model.image_shape or ()),
