@@ -216,6 +216,7 @@ def unroll(
     *,
     window: Window,
     run_length: int | Int[Array, ""],
+    passed_on: Callable[[InnerState], InnerState] = lambda state: state,
 ) -> tuple[InnerState, Losses]:
     """Goes `num_steps` on and takes the meta-losses on the way.
 
@@ -230,6 +231,8 @@ def unroll(
         run_key: Fixes all draws.
         window: What counts.
         run_length: Steps of the whole run.
+        passed_on: What every loss interval makes of the state that it is given; for those who
+            differentiate.
     """
     interval = window.loss_interval
     # The last loss counts however small the share; the length of a run may be traced.
@@ -250,7 +253,7 @@ def unroll(
         state: InnerState, keys: tuple[Key[Array, "interval 3"], PRNGKeyArray]
     ) -> tuple[InnerState, Losses]:
         own, outer = keys
-        state, losses = advance_under(task, recipe, state, data, own)
+        state, losses = advance_under(task, recipe, passed_on(state), data, own)
         loss = meta_loss(task, recipe, state, data, outer)
         weight = jnp.where(state.step > first_counted, num_losses / num_counted, 0.0)
         clipped = jnp.minimum(loss, window.max_loss)

@@ -203,6 +203,33 @@ def test_a_run_counts_by_its_direction_where_it_is_clipped(affine):
     assert np.linalg.norm(estimate(norm / 8, num_runs=2)) < norm / 8 * (1 - 1e-4)
 
 
+def test_a_chaotic_run_has_a_finite_gradient_where_it_is_clipped(affine):
+    """Every step of the logistic map doubles what flows back, which overflows after 128."""
+
+    def optimizer(theta, _num_steps, _layout):
+        def update(_updates, state, params):
+            to = jax.tree.map(lambda x: (3.99 + theta["push"][0]) * x * (1 - x), params)
+            return jax.tree.map(jnp.subtract, to, params), state
+
+        return optax.GradientTransformation(lambda _params: (), update)
+
+    learned = LearnedOptimizer(lambda _key: {"push": jnp.zeros(2)}, optimizer)
+    start = {"weight": jnp.array([0.3, 0.6])}
+    task = affine.objective.task._replace(init=lambda _key: start)
+    objective = Objective(task, learned, None, num_steps=400, window=Window(loss_interval=10))
+    theta, key = {"push": jnp.zeros(2)}, jax.random.key(0)
+
+    def estimate(max_norm):
+        estimator = full_backprop(objective, num_runs=1, max_norm=max_norm)
+        state = estimator.init(theta, affine.data, key)
+        return jax.jit(estimator.estimate)(theta, state, affine.data, key)[0]
+
+    assert float(estimate(None).diverged_share) == 1.0
+    found = estimate(0.5)
+    assert float(found.diverged_share) == 0.0
+    np.testing.assert_allclose(np.linalg.norm(found.gradient["push"]), 0.5, rtol=1e-5)
+
+
 def test_a_norm_that_is_not_positive_is_refused(affine):
     with pytest.raises(ValueError, match=r"max_norm must be positive, got 0\.0"):
         full_backprop(affine.objective, num_runs=1, max_norm=0.0)

@@ -1,5 +1,7 @@
 """Runs of an objective under some theta: begun, and taken some steps on."""
 
+from collections.abc import Callable
+
 from jaxtyping import PRNGKeyArray
 
 from noiseproof import inner_loop
@@ -20,6 +22,8 @@ def unroll(
     data: Data,
     num_steps: int,
     run_key: PRNGKeyArray,
+    *,
+    passed_on: Callable[[InnerState], InnerState] = lambda state: state,
 ) -> tuple[InnerState, Losses]:
     """Goes `num_steps` on; the mean weighted loss of a whole run is that over its window."""
     return inner_loop.unroll(
@@ -31,4 +35,5 @@ def unroll(
         run_key,
         window=objective.window,
         run_length=objective.num_steps,
+        passed_on=passed_on,
     )
