@@ -1,9 +1,10 @@
 """How fast meta-training goes, beside yardsticks measured in the same run.
 
 The task: a 784-32-10 perceptron on seeded uint8 images, batch 64, `adafac_mlp` (39 inputs), PES
-with 8 antithetic pairs, truncations of 20 in runs of 200. An inner step is one particle's step:
-gradient, learned update, outer loss on a clean batch of 64. The yardsticks: as many vectorized
-Adam and Muon runs as there are particles (jitted scan, the same batches, no outer loss), a large
+with 8 antithetic pairs, truncations of 20 in runs of 200, spread over devices as `noiseproof run`
+does. An inner step is one particle's step: gradient, learned update, outer loss on a clean batch
+of 64. The yardsticks: as many Adam and Muon runs as there are particles (jitted scan, the same
+batches, no outer loss), vectorized on one device, Adam spread over as many devices, too; a large
 matrix product and passes over a large array. All are measured in turn, window by window, and
 medians are printed.
 
@@ -42,7 +43,7 @@ from noiseproof import inner_loop
 from noiseproof.inner_loop import InnerState
 from noiseproof.metatrain import Objective, nres, pes, recipe_of, target_of
 from noiseproof.metatrain.outer_loop import Plan, build_steps
-from noiseproof.metatrain.sharding import over_runs
+from noiseproof.metatrain.sharding import over_runs, pairs_mesh, replicate, use_all_cores
 from noiseproof.metatrain.unrolling import start_run
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.rivals import RIVALS
@@ -183,8 +184,11 @@ def speed(
     num_windows: int,
 ) -> dict[str, Any]:
     """Inner steps per second, beside the yardsticks."""
+    mesh = pairs_mesh(num_pairs)
+    spread = objective._replace(placement=objective.placement._replace(mesh=mesh))
+    own = replicate(data, mesh)
     began = time.perf_counter()
-    started = start(objective, data, num_pairs, truncation, estimator)
+    started = start(spread, own, num_pairs, truncation, estimator)
     training = outer_steps(started, 1)
     jax.block_until_ready(training.window())
     compile_seconds = time.perf_counter() - began
@@ -195,6 +199,7 @@ def speed(
     timed = {
         "meta_training": training,
         "adam": hand_designed(objective, Recipe(optax.adam(1e-3)), data, 2 * num_pairs),
+        "spread_adam": hand_designed(spread, Recipe(optax.adam(1e-3)), own, 2 * num_pairs),
         "muon": hand_designed(objective, muon(objective), data, 2 * num_pairs),
         "product": product(),
         "passes": passes(),
@@ -213,7 +218,9 @@ def speed(
         "peak_mb": peak,
         "vmapped_adam_steps_per_second": statistics.median(found["adam"].wall),
         "vmapped_muon_steps_per_second": statistics.median(found["muon"].wall),
+        "spread_adam_steps_per_second": statistics.median(found["spread_adam"].wall),
         "ratio_to_vmapped_adam": median_ratio(wall, found["adam"].wall),
+        "ratio_to_spread_adam": median_ratio(wall, found["spread_adam"].wall),
         "ratio_to_vmapped_muon": median_ratio(wall, found["muon"].wall),
         "ratio_to_vmapped_adam_by_cpu": median_ratio(found["meta_training"].cpu, found["adam"].cpu),
         "gflops": 1e-9 * cost["flop"] * statistics.median(wall),
@@ -234,6 +241,7 @@ def main() -> None:
     parser.add_argument("--matmul-precision", default="default", choices=PRECISIONS)
     add_options(parser)
     options = parser.parse_args()
+    use_all_cores()
     jax.config.update("jax_default_matmul_precision", options.matmul_precision)
     problem = PROBLEMS[options.model]
     objective, data = build_objective(problem, options.rule), random_data(problem)

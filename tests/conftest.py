@@ -36,7 +36,11 @@ FAST_COMPILING = (
     "--xla_llvm_disable_expensive_passes=true",
     "--xla_cpu_use_fusion_emitters=false",
 )
-os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *FAST_COMPILING])
+# One device, whichever test is first to begin JAX: a command makes several of the cores.
+ONE_DEVICE = "--xla_force_host_platform_device_count=1"
+os.environ["XLA_FLAGS"] = " ".join(
+    [ONE_DEVICE, *os.environ.get("XLA_FLAGS", "").split(), *FAST_COMPILING]
+)
 
 
 THOROUGH = tomllib.loads(Path(__file__).with_name("thorough.toml").read_text("utf-8"))

@@ -106,7 +106,9 @@ def plan(
     from noiseproof.commands import plan
     from noiseproof.experiment.build import build_experiment
     from noiseproof.experiment.reading import load_preset
+    from noiseproof.metatrain.sharding import use_all_cores
 
+    use_all_cores()
     found = load_preset(preset, [*settings, *data_setting(data)])
     plan.plan(preset, build_experiment(found, data_dir), Console(), as_json=as_json)
 

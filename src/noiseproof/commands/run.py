@@ -13,6 +13,7 @@ from noiseproof.commands.plan import num_compared_runs, work_in_words
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.running import run_experiment
 from noiseproof.experiment.settings import Settings
+from noiseproof.metatrain.sharding import use_all_cores
 from noiseproof.results import Summary
 from noiseproof.terminal.notices import tell_notices
 from noiseproof.terminal.progress import on_console
@@ -38,6 +39,7 @@ def run(
         ValueError: Whatever is wrong, in one line, before anything is written.
         SystemExit: With 130 after Ctrl-C, 143 after SIGTERM, when a checkpoint is written.
     """
+    use_all_cores()
     experiment = build_experiment(settings, data_dir)
     if not console.quiet:
         tell_notices(experiment.problem.dataset)
