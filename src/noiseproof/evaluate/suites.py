@@ -5,7 +5,9 @@ sees the same. What a condition is to the learned optimizer, its role, follows f
 loss has seen: a corruption of a family with something seen is kin and not held out.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -126,13 +128,18 @@ def named_corruptions(
             key = name_key(part.name, jax.random.key(TEST_SEED))
             images = corrupted(split, part.transform, key)
             sets.append(TestSet(part.name, family, None, None, "meta_train", images))
-    num_before = len(sets)
-    for name, role in roles.items():
-        for severity in range(1, NUM_SEVERITIES + 1):
-            images = np.asarray(corrupt(split.images, name, severity, TEST_SEED))
-            batch = Batch(images, split.labels)
-            sets.append(TestSet(name, FAMILY_OF[name], severity, None, role, batch))
-            report(len(sets) - num_before, len(roles) * NUM_SEVERITIES)
+    num_before, severities = len(sets), range(1, NUM_SEVERITIES + 1)
+
+    def by_severity(name: str) -> list[np.ndarray]:
+        return [np.asarray(corrupt(split.images, name, one, TEST_SEED)) for one in severities]
+
+    # Most of it is compiling a program for each name, which takes one core each.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (name, role), images in zip(roles.items(), pool.map(by_severity, roles), strict=True):
+            for severity, own in zip(severities, images, strict=True):
+                batch = Batch(own, split.labels)
+                sets.append(TestSet(name, FAMILY_OF[name], severity, None, role, batch))
+                report(len(sets) - num_before, len(roles) * NUM_SEVERITIES)
     return sets
 
 

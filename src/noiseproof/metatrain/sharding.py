@@ -26,8 +26,8 @@ PAIRS = "pairs"
 """The mesh's one axis."""
 
 DEVICES_A_CORE = 4
-"""More than one, since devices do not wait for each other: of two cores one device keeps 1.4 busy,
-two 1.8, four and eight all of both, and what a device holds fits better into its cache
+"""More than one, since devices do not wait for each other: of two cores one keeps 1.3 to 1.5
+busy, two 1.8, four and eight 1.9, and what a device holds fits better into a cache
 (`benchmarks/scaling.py`)."""
 
 MOST_DEVICES = 8
