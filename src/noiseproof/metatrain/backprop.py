@@ -2,8 +2,8 @@
 
 Exact and cheap where the loss is smooth in theta; where inner training is chaotic its gradients
 explode, unless they are clipped on their way back, and where it is truncated it forgets what theta
-did before. Each loss interval is gone
-through again on the way back, so that only the states between intervals are kept.
+did before. Each loss interval is gone through again on the way back, so that only the states
+between intervals are kept.
 
 Source: Metz et al., arXiv 1810.10180; on rematerialization Chen, Xu, Zhang, Guestrin: Training
 deep nets with sublinear memory cost, arXiv 1604.06174.
