@@ -99,6 +99,8 @@ def damped(max_norm: float | None) -> Callable[[InnerState], InnerState]:
 
     What flows back to the optimizer's state shrinks with it; a gradient that overflowed ends here.
     """
+    if max_norm is None:
+        return lambda state: state
 
     @jax.custom_vjp
     def same(state: InnerState) -> InnerState:
@@ -116,7 +118,7 @@ def damped(max_norm: float | None) -> Callable[[InnerState], InnerState]:
         return (jax.tree.map(shrunk, flow),)
 
     same.defvjp(lambda state: (state, None), backward)
-    return (lambda state: state) if max_norm is None else same
+    return same
 
 
 def clipped(gradient: Theta, max_norm: float | None) -> Theta:
