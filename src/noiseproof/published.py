@@ -4,7 +4,8 @@ A learned optimizer on disk is `NAME.safetensors`, its weights, and `NAME.json`,
 holds the checksum of the weights and its own. Reading them needs no JAX and runs no code.
 """
 
-from numbers import Integral
+from math import inf
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,17 @@ def check_num_steps(num_steps: Any) -> None:
         raise ValueError(
             f"num_steps must be a whole number, {FEWEST_STEPS} at least, got {short(num_steps)};"
             " give the length of the whole training run."
+        )
+
+
+def check_steps_per_epoch(steps_per_epoch: Any) -> None:
+    """Raise ValueError unless it is None or a positive finite number."""
+    if steps_per_epoch is None:
+        return
+    if not isinstance(steps_per_epoch, Real) or not 0.0 < float(steps_per_epoch) < inf:
+        raise ValueError(
+            f"steps_per_epoch must be positive and finite, got {short(steps_per_epoch)}; give the"
+            " training images divided by those of a step."
         )
 
 

@@ -12,14 +12,19 @@ from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.zoo.loading import load_learned
 
 PERCEPTRON, CONVNET = "spectral-fashion-mlp", "spectral-fashion-convnet"
+KEY = jax.random.key(0)
 HIDDEN, NORM, FIRST = (KINDS.index(kind) for kind in ("hidden", "norm", "first"))
+
+
+def started(names, rule, **options):
+    return mean_start(names, rule, LEARNED_OPTIMIZERS[rule](**options).init(KEY))
 
 
 def test_what_a_perceptron_never_met_does_not_count() -> None:
     """Catches a mean with numbers that chance alone has moved."""
     assert kinds_met(load_learned(PERCEPTRON).card) == {"first", "readout", "bias"}
     assert kinds_met(load_learned(CONVNET).card) == {"first", "hidden", "readout", "bias"}
-    both, own = mean_start([PERCEPTRON, CONVNET], "universal"), load_learned(CONVNET).theta
+    both, own = started([PERCEPTRON, CONVNET], "universal"), load_learned(CONVNET).theta
     other = load_learned(PERCEPTRON).theta
     for table in ("step", "decay"):
         np.testing.assert_allclose(both[table][HIDDEN], own[table][HIDDEN], rtol=1e-6)
@@ -31,13 +36,20 @@ def test_what_a_perceptron_never_met_does_not_count() -> None:
 
 
 def test_one_of_the_rule_itself_is_where_it_begins() -> None:
-    alone, own = mean_start([CONVNET], "structured"), load_learned(CONVNET).theta
+    alone, own = started([CONVNET], "structured"), load_learned(CONVNET).theta
     np.testing.assert_allclose(alone["decay"][HIDDEN], own["decay"][HIDDEN], rtol=1e-6)
+
+
+def test_exponents_that_it_lacks_are_fresh() -> None:
+    own = load_learned("universal").theta
+    found = started(["universal"], "universal", counts_epochs=True)
+    assert not found["decay_epochs"].any()
+    np.testing.assert_allclose(found["decay_fans"][HIDDEN], own["decay_fans"][HIDDEN], rtol=1e-6)
 
 
 def test_of_another_rule_is_refused() -> None:
     with pytest.raises(ValueError, match="is of the rule structured, and mlp is wanted"):
-        mean_start([CONVNET], "mlp")
+        started([CONVNET], "mlp")
 
 
 def test_a_vector_counts_directions_from_the_start() -> None:

@@ -53,8 +53,13 @@ def test_each_change_of_the_image_moves_alone() -> None:
 
 def test_no_direction_is_made_of_others() -> None:
     """Directions that depend on each other would be a step twice as long along what they share."""
-    rules = ((structured(), 20), (universal(), 32), (structured(augments=True), 26))
-    for rule, number in rules:
+    rules = {
+        20: structured(),
+        26: structured(augments=True),
+        32: universal(),
+        35: universal(counts_epochs=True),
+    }
+    for number, rule in rules.items():
         matrix = as_matrix(rule.init(jax.random.key(0)))
         assert matrix.shape[1] == number
         assert np.linalg.matrix_rank(matrix) == number

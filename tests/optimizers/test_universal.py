@@ -11,10 +11,11 @@ from noiseproof.layouts.layout import layout_of
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import structured, universal
 from noiseproof.optimizers.structured import Scales, known_kind
-from noiseproof.optimizers.universal import BASES, from_structured, scales_of
+from noiseproof.optimizers.universal import BASES, no_exponents, scales_of
 from noiseproof.types import TensorRole
 
 NUM_STEPS = 5
+STEPS_PER_EPOCH = 0.5
 PLACES = {
     "first": TensorRole("first", (3, 3, 1), 0.0),
     "hidden": TensorRole("hidden", (), 0.5),
@@ -102,9 +103,15 @@ def twin_updates(theta, params, gradients):
             def learned(part, row, sizes):
                 return np.exp(3 * theta[part][row] @ sizes)
 
+            def of_run(part, row):
+                epochs = np.log([(1 + NUM_STEPS / STEPS_PER_EPOCH) / 3])
+                return learned(f"{part}_sizes", row, others) * learned(
+                    f"{part}_epochs", row, epochs
+                )
+
             rate = 3e-3 * max((1 + np.cos(np.pi * step / NUM_STEPS)) / 2, 0.01)
             rate *= np.exp(10 * knots(theta["step"][row]))
-            common = learned("step_sizes", row, others)
+            common = of_run("step", row)
             adam = (mean / (1 - 0.9 ** (step + 1))) / (
                 np.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8
             )
@@ -117,9 +124,9 @@ def twin_updates(theta, params, gradients):
                 total = (1 - share) * total + share * scale * twin_orthogonalized(mean)
             decay = learned("decay_fans", row, fans)
             pull = 0.1 * np.exp(10 * knots(theta["decay"][row]))
-            total = total + decay * learned("decay_sizes", row, others) * pull * param
+            total = total + decay * of_run("decay", row) * pull * param
             if name == "first":
-                pull = decay * learned("pull_sizes", 0, others)
+                pull = decay * of_run("pull", 0)
                 total = total + pull * twin_filters(theta, param, knots)
             found[name].append(-rate * total)
     return {name: np.stack(steps) for name, steps in found.items()}
@@ -153,12 +160,13 @@ def twin_filters(theta, param, knots):
 @pytest.mark.usefixtures("in_double")
 def test_is_its_twin():
     """Catches every wrong row, exponent, sign and scale; kinds without a row get a safe one."""
-    theta, params = random_theta(universal()), random_params(1)
+    rule = universal(counts_epochs=True, steps_per_epoch=STEPS_PER_EPOCH)
+    theta, params = random_theta(rule), random_params(1)
     rng = np.random.default_rng(2)
     gradients = {
         name: jnp.asarray(rng.normal(size=(NUM_STEPS, *shape))) for name, shape in SHAPES.items()
     }
-    found = updates_of(universal(), theta, NUM_STEPS, PLACES, params, gradients)
+    found = updates_of(rule, theta, NUM_STEPS, PLACES, params, gradients)
     for name, expected in twin_updates(theta, params, gradients).items():
         scale = np.abs(expected).max()
         np.testing.assert_allclose(found[name], expected, rtol=0, atol=2e-6 * scale, err_msg=name)
@@ -201,9 +209,30 @@ def test_a_theta_of_structured_makes_the_same_steps_at_the_base():
     )
     old, new = (
         updates_of(rule, values, 1000, layout, params, gradients)
-        for rule, values in ((structured(), theta), (universal(), from_structured(theta)))
+        for rule, values in ((structured(), theta), (universal(), {**theta, **no_exponents()}))
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-9), old, new)
+
+
+def test_epochs_that_are_not_told_are_two():
+    """Catches a default that is no base, and epochs that a theta without them takes."""
+    places, shapes = list(PLACES.values()), list(SHAPES.values())
+    theta = random_theta(universal(counts_epochs=True))
+
+    def scales(theta, steps_per_epoch):
+        found = scales_of(theta, places, shapes, 1000, steps_per_epoch=steps_per_epoch)
+        return np.array(found)
+
+    np.testing.assert_allclose(scales(theta, None), scales(theta, 500), rtol=1e-6)
+    assert (abs(scales(theta, 5) / scales(theta, 500) - 1) > 1e-3).any(axis=1).all()
+    without = random_theta(universal())
+    np.testing.assert_array_equal(scales(without, 5), scales(without, None))
+
+
+@pytest.mark.parametrize("steps", [0, -1.0, float("nan"), float("inf")])
+def test_steps_of_an_epoch_are_a_positive_number(steps):
+    with pytest.raises(ValueError, match="steps_per_epoch must be positive and finite, got"):
+        universal(steps_per_epoch=steps)
 
 
 def test_what_is_no_matrix_counts_as_a_vector():

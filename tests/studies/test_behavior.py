@@ -11,7 +11,7 @@ import pytest
 import noiseproof as npf
 from noiseproof import inner_loop
 from noiseproof.optimizers.structured import rates_at
-from noiseproof.optimizers.universal import from_structured
+from noiseproof.optimizers.universal import no_exponents
 from noiseproof.studies import ablation, behavior
 from noiseproof.types import Recipe
 
@@ -89,7 +89,7 @@ def test_groups_are_taken_back_one_at_a_time(small: Any) -> None:
 
 
 def test_exponents_go_back_to_theory_together(small: Any) -> None:
-    theta = {**from_structured(some_theta()), "step_sizes": jnp.ones((5, 2))}
+    theta = {**some_theta(), **no_exponents(), "step_sizes": jnp.ones((5, 2))}
     found = ablation.ablated(theta, {"step": [0]})
     assert (found["exponents at theory"]["step_sizes"] == 0).all()
     assert list(found) == [

@@ -114,7 +114,7 @@ def kind_of(chosen: msgspec.Struct) -> str:
 
 
 MODEL_CHOICES = choices(MODELS, given=("image_shape", "num_classes"))
-RULE_CHOICES = choices(LEARNED_OPTIMIZERS)
+RULE_CHOICES = choices(LEARNED_OPTIMIZERS, given=("steps_per_epoch",))
 ESTIMATOR_CHOICES = choices(
     ESTIMATORS, given=("objective",), truncation=50, num_pairs=16, num_runs=32, std=0.05
 )

@@ -11,20 +11,20 @@ from noiseproof.kinds import KINDS
 from noiseproof.layouts.layout import layout_of
 from noiseproof.optimizers.augmented import TABLE
 from noiseproof.optimizers.structured import known_kind
-from noiseproof.optimizers.universal import from_structured
 from noiseproof.types import TensorRole, Theta
 from noiseproof.zoo.loading import load_learned, params_of
 
 
-def mean_start(names: Sequence[str], rule: str) -> Theta:
+def mean_start(names: Sequence[str], rule: str, fresh: Theta) -> Theta:
     """The mean of learned optimizers, each where it was meta-trained.
 
     A rate that an optimizer's own classifier has no tensor for is moved by chance alone, so that it
-    does not count; one that none of them has is as the rule starts.
+    does not count; one that none of them has is as the rule starts. So are exponents that they lack.
 
     Args:
         names: Shipped names, folders of runs, or `.safetensors` files.
         rule: Whose theta is wanted: that of all of them, or `"universal"` of `"structured"`.
+        fresh: The theta that the rule starts from.
 
     Raises:
         ValueError: There is none, it is damaged, or of another rule.
@@ -35,7 +35,7 @@ def mean_start(names: Sequence[str], rule: str) -> Theta:
         own = found.card["rule"]
         if own != rule and (own, rule) != ("structured", "universal"):
             raise ValueError(f"meta.start: {name} is of the rule {own}, and {rule} is wanted.")
-        thetas.append(found.theta if own == rule else from_structured(found.theta))
+        thetas.append({**fresh, **found.theta})
         met.append(kinds_met(found.card))
 
     def mean(path: Any, *leaves: Float[Array, "..."]) -> Float[Array, "..."]:

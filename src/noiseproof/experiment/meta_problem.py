@@ -68,10 +68,9 @@ def build_meta_problem(settings: Settings, problem: Problem, data_dir: Path | No
     mesh, meta = pairs_mesh(num_particles(settings.estimator)), settings.meta
     overlaid = [with_task(settings, task) for task in settings.tasks]
     problems = [build_problem(one, data_dir) for one in overlaid] or [problem]
-    start = mean_start(meta.start, kind_of(settings.rule)) if meta.start else None
-    directions = None
-    if meta.grouped:
-        directions = as_matrix(problem.objective.learned.init(jax.random.key(0)))
+    fresh = problem.objective.learned.init(jax.random.key(0))
+    start = mean_start(meta.start, kind_of(settings.rule), fresh) if meta.start else None
+    directions = as_matrix(fresh) if meta.grouped else None
     rows = [flattened(on_mesh(one.objective, mesh), start, directions) for one in problems]
     objectives, unflatten = tuple(objective for objective, _ in rows), rows[0][1]
     if not settings.tasks:

@@ -73,9 +73,10 @@ def problem_of(settings: Settings, dataset: Dataset) -> Problem:
         model = standardized(model, *channel_statistics(jnp.asarray(dataset.train.images)))
     outer_loss = built(OUTER_LOSSES, settings.outer, num_channels=shape[2])
     params = jax.eval_shape(model.init, jax.random.key(0))
+    steps_per_epoch = len(dataset.train.labels) / settings.inner.batch_size
     objective = Objective(
         task=build_task(settings.inner, settings.pool, model, outer_loss),
-        learned=built(LEARNED_OPTIMIZERS, settings.rule),
+        learned=built(LEARNED_OPTIMIZERS, settings.rule, steps_per_epoch=steps_per_epoch),
         layout=layout_of(params, shape, apply=model.apply),
         num_steps=settings.inner.num_steps,
         window=Window(

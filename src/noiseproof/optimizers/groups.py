@@ -26,7 +26,7 @@ SETS = {kind: (kind,) for kind in MATRICES} | {"vectors": VECTORS}
 LAYERS = ("first", "later")
 """Rows of the tables that pull on filters."""
 
-COLUMNS = {"fans": ("fan_in", "fan_out"), "sizes": ("steps", "layers")}
+COLUMNS = {"fans": ("fan_in", "fan_out"), "sizes": ("steps", "layers"), "epochs": ("epochs",)}
 """Of the tables of exponents, by how their names end."""
 
 

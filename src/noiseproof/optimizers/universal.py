@@ -8,8 +8,9 @@ them. Each scale is a power of a size relative to a base classifier:
     (fan in / base)^a · (fan out / base)^b · (steps / base)^c · (layers / base)^d
 
 The exponents are part of theta, by kind of tensor, for either direction and for the decays. They
-start at theory where it is settled, and are learned over tasks of many sizes. The size of a batch
-is no part of it, since an optimizer never sees one.
+start at theory where it is settled, and are learned over tasks of many sizes. An optimizer never
+sees a batch or how many images there are; where it is told how many steps an epoch has, each scale
+may have one more factor, ((1 + epochs) / base)^e, which is one of all runs that see no image twice.
 
 Sources of the widths' exponents: Yang, Hu, Babuschkin, et al.: Tensor programs V, arXiv 2203.03466,
 for Adam; Bernstein, Newhouse: Old optimizer, new norm, arXiv 2409.20325, for the orthogonalized
@@ -17,6 +18,7 @@ direction, whose spectral norm should be the root of fan out over fan in.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -27,6 +29,7 @@ from noiseproof.kinds import KINDS, MATRICES
 from noiseproof.optimizers.augmented import augmented
 from noiseproof.optimizers.matrices import fans
 from noiseproof.optimizers.structured import Scales, known_kind, with_scales
+from noiseproof.published import check_steps_per_epoch
 from noiseproof.types import LearnedOptimizer, TensorRole, Theta
 
 EXPONENT_SCALE = 3.0
@@ -51,6 +54,9 @@ BASES = {
 }
 BASE_STEPS = 1000.0
 BASE_LAYERS = 4.0
+BASE_EPOCHS = 2.0
+"""About those of the runs that `structured` was meta-trained on; of a run that does not say its own
+the factor is one, too."""
 
 THEORY = {
     "adam": ((0.0, 0.0), (-1.0, 0.0), (-1.0, 0.0), (0.0, 0.0), (0.0, 0.0)),
@@ -70,28 +76,50 @@ class Sizes(NamedTuple):
     Attributes:
         fans: Fan in and fan out of every tensor.
         others: Steps of the run and layers of the classifier.
+        epochs: One more than the epochs of the run.
     """
 
     fans: Float[np.ndarray, "tensors 2"]
     others: Float[Array, " 2"]
+    epochs: Float[Array, " 1"]
 
 
-def universal(*, num_knots: int = 4, augments: bool = False) -> LearnedOptimizer:
+def universal(
+    *,
+    num_knots: int = 4,
+    augments: bool = False,
+    counts_epochs: bool = False,
+    steps_per_epoch: float | None = None,
+) -> LearnedOptimizer:
     """`structured`, with scales by a tensor's fans, the run's length and the classifier's depth.
 
     Args:
         num_knots: Points of the run between which the logarithm of each rate is linear.
         augments: Whether theta also changes the first layer while it is trained, see `augmented`.
+        counts_epochs: Whether rates depend on how often a run goes through its images, too.
+        steps_per_epoch: Steps in which a run sees every training image once, for theta that counts
+            epochs; of another it changes nothing. None where that is not known: then rates are
+            those of two epochs.
 
     Raises:
-        ValueError: Fewer than two knots.
+        ValueError: Fewer than two knots, or steps that are not positive and finite.
     """
-    rule = with_scales(scales_of, no_exponents, num_knots=num_knots)
+    check_steps_per_epoch(steps_per_epoch)
+    rule = with_scales(
+        partial(scales_of, steps_per_epoch=steps_per_epoch),
+        partial(no_exponents, counts_epochs=counts_epochs),
+        num_knots=num_knots,
+    )
     return augmented(rule, num_knots=num_knots) if augments else rule
 
 
-def no_exponents() -> Theta:
+def no_exponents(*, counts_epochs: bool = False) -> Theta:
     """Theta's part that `structured` lacks, at theory."""
+    of_epochs = {
+        "step_epochs": jnp.zeros((len(KINDS), 1)),
+        "decay_epochs": jnp.zeros((len(KINDS), 1)),
+        "pull_epochs": jnp.zeros((2, 1)),
+    }
     return {
         "adam_fans": jnp.zeros((len(KINDS), 2)),
         "orthogonal_fans": jnp.zeros((len(MATRICES), 2)),
@@ -99,15 +127,8 @@ def no_exponents() -> Theta:
         "decay_fans": jnp.zeros((len(KINDS), 2)),
         "decay_sizes": jnp.zeros((len(KINDS), 2)),
         "pull_sizes": jnp.zeros((2, 2)),
+        **(of_epochs if counts_epochs else {}),
     }
-
-
-def from_structured(theta: Theta) -> Theta:
-    """The theta of `universal` that has a theta of `structured` for its rates, exponents at theory.
-
-    On a classifier of the base's sizes both make the same steps.
-    """
-    return {**theta, **no_exponents()}
 
 
 def scales_of(
@@ -115,10 +136,12 @@ def scales_of(
     places: Sequence[TensorRole],
     shapes: Sequence[tuple[int, ...]],
     num_steps: int | Int[Array, ""],
+    *,
+    steps_per_epoch: float | None = None,
 ) -> list[Scales]:
     """The scales of all tensors: each the product of sizes to the power of exponents."""
     kinds = [known_kind(role, shape) for role, shape in zip(places, shapes, strict=True)]
-    sizes = sizes_of(kinds, places, shapes, num_steps)
+    sizes = sizes_of(kinds, places, shapes, num_steps, steps_per_epoch)
     rows = np.array([KINDS.index(kind) for kind in kinds])
     matrix_rows = np.minimum(rows, len(MATRICES) - 1)
     pulled = np.array([int(kind != "first") for kind in kinds])
@@ -131,15 +154,18 @@ def scales_of(
             exponents += jnp.array(THEORY[theory])[rows]
         return (exponents * sizes.fans).sum(axis=1)
 
-    def of_others(name: str, rows: Int[np.ndarray, " tensors"]) -> Float[Array, " tensors"]:
-        return EXPONENT_SCALE * theta[name][rows] @ sizes.others
+    def of_run(name: str, rows: Int[np.ndarray, " tensors"]) -> Float[Array, " tensors"]:
+        power = theta[f"{name}_sizes"][rows] @ sizes.others
+        if f"{name}_epochs" in theta:
+            power += theta[f"{name}_epochs"][rows] @ sizes.epochs
+        return EXPONENT_SCALE * power
 
-    step, decay = of_others("step_sizes", rows), of_fans("decay_fans", rows)
+    step, decay = of_run("step", rows), of_fans("decay_fans", rows)
     scales = (
         jnp.exp(step + of_fans("adam_fans", rows, "adam")),
         jnp.exp(step + of_fans("orthogonal_fans", matrix_rows, "orthogonal")),
-        jnp.exp(decay + of_others("decay_sizes", rows)),
-        jnp.exp(decay + of_others("pull_sizes", pulled)),
+        jnp.exp(decay + of_run("decay", rows)),
+        jnp.exp(decay + of_run("pull", pulled)),
     )
     return [Scales(*row) for row in zip(*scales, strict=True)]
 
@@ -149,12 +175,15 @@ def sizes_of(
     places: Sequence[TensorRole],
     shapes: Sequence[tuple[int, ...]],
     num_steps: int | Int[Array, ""],
+    steps_per_epoch: float | None,
 ) -> Sizes:
     """The sizes of all tensors; the fan in of a filter is the number of its points, and a layer is
     what has a matrix."""
+    epochs = BASE_EPOCHS if steps_per_epoch is None else num_steps / steps_per_epoch
     own = [fans(*pair) for pair in zip(places, shapes, strict=True)]
     layers = max(sum(kind in MATRICES for kind in kinds), 1)
     return Sizes(
         np.log(np.array(own) / np.array([BASES[kind] for kind in kinds])),
         jnp.log(jnp.array([num_steps / BASE_STEPS, layers / BASE_LAYERS])),
+        jnp.log(jnp.array([(1.0 + epochs) / (1.0 + BASE_EPOCHS)])),
     )
