@@ -22,6 +22,12 @@ FOLDER = Path(__file__).parent / "zoo"
 FEWEST_STEPS = 10
 """A shorter run has no parts in which rates could differ."""
 
+UNTOLD = (
+    "{name} has rates for how often a run goes through its images, and takes two epochs where it is"
+    " not told; give steps_per_epoch, the training images divided by those of a step."
+)
+"""A warning."""
+
 WEIGHTS_SUFFIX = ".safetensors"
 DTYPES = ("float16", "float32")
 

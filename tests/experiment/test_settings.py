@@ -77,7 +77,7 @@ def test_a_scale_lies_between_preset_and_settings() -> None:
     ("section", "builders", "given"),
     [
         ("MODEL", choices.MODELS, {"image_shape", "num_classes"}),
-        ("RULE", choices.LEARNED_OPTIMIZERS, set()),
+        ("RULE", choices.LEARNED_OPTIMIZERS, {"steps_per_epoch"}),
         ("ESTIMATOR", choices.ESTIMATORS, {"objective"}),
         ("RUN_LENGTH", choices.RUN_LENGTHS, {"num_steps"}),
         ("OUTER", choices.OUTER_LOSSES, {"num_channels"}),

@@ -28,7 +28,7 @@ from noiseproof.zoo import load_learned, shipped_names  # noqa: E402
 
 nn = torch.nn
 IMAGE_SHAPE, NUM_CLASSES = (8, 6, 3), 5
-NUM_STEPS, NUM_UPDATES = 40, 50
+NUM_STEPS, NUM_UPDATES, STEPS_PER_EPOCH = 40, 50, 3
 """The run goes on a little after its end, where all rates stay as they are."""
 
 ATOL = 1e-5
@@ -273,13 +273,21 @@ def test_roles_are_those_of_the_jax_side(network, layout):
             assert ours.points == ()
 
 
+RULES = {
+    "structured": LEARNED_OPTIMIZERS["structured"](),
+    "universal": LEARNED_OPTIMIZERS["universal"](
+        counts_epochs=True, steps_per_epoch=STEPS_PER_EPOCH
+    ),
+}
+
+
 def random_universal(tmp_path):
-    """A file with random tables of `universal`, of which none ships yet."""
-    learned = LEARNED_OPTIMIZERS["universal"]()
+    """A file with random tables of `universal`, those of epochs among them."""
+    learned = RULES["universal"]
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(learned.init, jax.random.key(0))
     theta = {name: np.float32(0.1 * rng.normal(size=shapes[name].shape)) for name in sorted(shapes)}
-    return save_theta(tmp_path, theta, {"rule": "universal", "options": {}})
+    return save_theta(tmp_path, theta, {"rule": "universal", "options": {"counts_epochs": True}})
 
 
 @functools.cache
@@ -289,7 +297,7 @@ def scale_of(step: int) -> float:
 
 def jax_runs(rule, layout, params, grads, theta):
     """Weights after the run, for all thetas of a rule at once."""
-    learned = LEARNED_OPTIMIZERS[rule]()
+    learned = RULES[rule]
 
     @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     @functools.partial(jax.vmap, in_axes=(0, None, None))
@@ -327,7 +335,10 @@ def test_steps_are_those_of_the_jax_side(network, layout, shipped, tmp_path):
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(network.to_jax, grads))
     theirs: dict[Any, Any] = {}
     for rule in ("structured", "universal"):
-        own = [(n, one.theta) for n, one in zip(names, loaded, strict=True) if rule_of(n) == rule]
+        # Of a theta that counts no epochs their exponents are none.
+        fresh = RULES[rule].init(jax.random.key(0))
+        thetas = [{**fresh, **one.theta} for one in loaded]
+        own = [(n, one) for n, one in zip(names, thetas, strict=True) if rule_of(n) == rule]
         theta = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[theta for _, theta in own])
         ends = jax_runs(rule, layout, network.to_jax(start), stacked, theta)
         for at, (name, _) in enumerate(own):
@@ -347,7 +358,11 @@ def torch_run(model, name, start, grads, *, foreach) -> dict[str, np.ndarray]:
         for key, param in model.named_parameters():
             param.copy_(torch.from_numpy(start[key]))
     optimizer = LearnedOptimizer(
-        model, name, num_steps=NUM_STEPS, example=example(), foreach=foreach
+        *(model, name),
+        num_steps=NUM_STEPS,
+        steps_per_epoch=STEPS_PER_EPOCH,
+        example=example(),
+        foreach=foreach,
     )
     for own in grads:
         for key, param in model.named_parameters():

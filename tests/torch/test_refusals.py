@@ -50,6 +50,10 @@ REFUSED = {
     ),
     "named params": (lambda: build(small_net().named_parameters()), "0.weight of shape .* model="),
     "groups": (lambda: build([{"params": small_net().parameters()}]), "'role': 'hidden'"),
+    "no steps of an epoch": (
+        lambda: build(small_net(), steps_per_epoch=0, image_shape=(1, 4, 4)),
+        "steps_per_epoch must be positive and finite, got 0",
+    ),
     "flat shards": (lambda: build(flat(FlatParameter)), "0.weight is a shard of FSDP"),
     "tensor shards": (lambda: build(flat(DTensor)), "use DistributedDataParallel"),
     "shards of one axis": (lambda: build(sharded()), r"0.weight must have two axes .*FSDP"),

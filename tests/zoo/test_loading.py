@@ -96,6 +96,28 @@ def test_a_run_has_ten_steps_at_least(saved: Path, num_steps: int) -> None:
         noiseproof.load(saved, num_steps=num_steps, layout=LAYOUT)
 
 
+def test_epochs_reach_the_rates_that_count_them(tmp_path: Path) -> None:
+    """Catches steps of an epoch that are lost on the way, and a default taken in silence."""
+    rule = LEARNED_OPTIMIZERS["universal"](counts_epochs=True)
+    theta = rule.init(jax.random.key(0))
+    theta = {**theta, "step_epochs": theta["step_epochs"] + 0.1}
+    zeros = jax.tree.map(jnp.zeros_like, PARAMS)  # which nothing decays
+    save_theta(tmp_path, theta, {"rule": "universal", "options": {"counts_epochs": True}})
+
+    def first_step(**told: float) -> float:
+        optimizer = noiseproof.load(tmp_path, num_steps=30, layout=LAYOUT, **told)
+        updates, _ = optimizer.update(PARAMS, optimizer.init(zeros), zeros)
+        return float(updates[0]["weight"][0, 0])
+
+    with pytest.warns(UserWarning, match="takes two epochs where it is not told; give steps_per_e"):
+        untold = first_step()
+    assert first_step(steps_per_epoch=15) == pytest.approx(untold)
+    longer = (1 + 30) / (1 + 2)
+    assert first_step(steps_per_epoch=1) == pytest.approx(untold * longer**0.3, rel=1e-5)
+    with pytest.raises(ValueError, match="steps_per_epoch must be positive and finite, got 0"):
+        first_step(steps_per_epoch=0)
+
+
 @pytest.mark.parametrize("layout", [None, {}, [{"w": jnp.ones((16, 3))}]], ids=range(3))
 def test_a_layout_holds_roles(saved: Path, layout: object) -> None:
     """Catches a failure at the first step instead of a line that says what to give."""

@@ -19,7 +19,8 @@ def mean_start(names: Sequence[str], rule: str, fresh: Theta) -> Theta:
     """The mean of learned optimizers, each where it was meta-trained.
 
     A rate that an optimizer's own classifier has no tensor for is moved by chance alone, so that it
-    does not count; one that none of them has is as the rule starts. So are exponents that they lack.
+    does not count; one that none of them has is as the rule starts, and so are exponents that they
+    lack.
 
     Args:
         names: Shipped names, folders of runs, or `.safetensors` files.

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from noiseproof.kinds import KINDS, MATRICES
 from noiseproof.layouts.layout import fit_layout
 from noiseproof.optimizers.structured import known_kind
-from noiseproof.studies.rule import SIZES
+from noiseproof.studies.rule import OF_EPOCHS, SIZES
 from noiseproof.types import Layout, Params, Theta
 
 GONE = -10.0
@@ -76,5 +76,7 @@ def ablated(theta: Theta, used: Mapping[str, Sequence[int]]) -> dict[str, Theta]
             if not alone and (group, way) != ("step", "removed"):
                 rates = taken_back(jnp.asarray(theta[group]), way, rows)
                 found[f"{LABELS[group]} {way}"] = {**theta, group: rates}
-    learned_sizes = {name: jnp.zeros_like(theta[name]) for name in SIZES if name in theta}
+    learned_sizes = {
+        name: jnp.zeros_like(theta[name]) for name in (*SIZES, *OF_EPOCHS) if name in theta
+    }
     return found | ({"exponents at theory": {**theta, **learned_sizes}} if learned_sizes else {})

@@ -50,6 +50,13 @@ SIZES = {
 }
 """Groups of exponents of `universal`, likewise."""
 
+OF_EPOCHS = {
+    "step_epochs": ("step", "1 + epochs", KINDS),
+    "decay_epochs": ("decay", "1 + epochs", KINDS),
+    "pull_epochs": ("pulls on filters", "1 + epochs", LAYERS),
+}
+"""Those that it has besides where it counts epochs."""
+
 EQUATION = """\
 W <- W - s [D + d W + b1 (W - S W) + b2 (S W - SSS W) + b3 (SSS W - M W) + c M W]
 D  = (1 - a) Adam + a Orth for matrices, Adam for all other tensors
@@ -69,7 +76,7 @@ class Explanation(NamedTuple):
         fractions: Of the run, 0 to 1: where curves have points.
         curves: By group (`step`, `orthogonal`, `decay`, `bands`, `mean`, and `changes` of a theta
             that augments) every row's rate.
-        exponents: Of `universal`, by group and row: those of two sizes, relative to the base.
+        exponents: Of `universal`, by group and row: those of sizes, relative to the base.
     """
 
     names: tuple[str, ...]
@@ -77,7 +84,7 @@ class Explanation(NamedTuple):
     num_knots: int
     fractions: Float[np.ndarray, " points"]
     curves: dict[str, Float[np.ndarray, "thetas rows points"]]
-    exponents: dict[str, Float[np.ndarray, "thetas rows 2"]]
+    exponents: dict[str, Float[np.ndarray, "thetas rows sizes"]]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -101,7 +108,7 @@ class Explanation(NamedTuple):
             for row, numbers in zip(rows, np.moveaxis(self.at_knots(group), 1, 0), strict=True):
                 yield f"  {row:32s}" + "".join(f"{_spread(n):>{width}s}" for n in numbers.T)
         for group, found in self.exponents.items():
-            what, sizes, rows = SIZES[group]
+            what, sizes, rows = {**SIZES, **OF_EPOCHS}[group]
             yield f"{what}: exponents of {sizes}, relative to the base"
             for row, numbers in zip(rows, np.moveaxis(found, 1, 0), strict=True):
                 yield f"  {row:32s}" + "".join(f"{_spread(n):>{width}s}" for n in numbers.T)
@@ -128,10 +135,11 @@ def explain(*thetas: Any) -> Explanation:
     named = [_weights(theta, place) for place, theta in enumerate(thetas, 1)]
     rules = {rule_of(theta, name) for name, theta in named}
     shapes = {np.shape(theta["step"]) for _, theta in named}
-    if len(rules) > 1 or len(shapes) > 1 or len({TABLE in theta for _, theta in named}) > 1:
+    if len(rules) > 1 or len(shapes) > 1 or len({frozenset(theta) for _, theta in named}) > 1:
         raise ValueError(
             f"The thetas must be of one rule with as many knots, got {short(sorted(rules))} with "
-            f"{short(sorted(shape[-1] for shape in shapes))}; and all must augment, or none."
+            f"{short(sorted(shape[-1] for shape in shapes))}; and all must augment, or none, and"
+            " all must count epochs, or none."
         )
     num_knots = shapes.pop()[-1]
     fractions = np.linspace(0.0, 1.0, (num_knots - 1) * POINTS_BETWEEN + 1)
@@ -165,7 +173,7 @@ def rule_of(theta: Mapping[str, Any], name: str) -> str:
         ValueError: It is none that has rates.
     """
     tables = set(theta) - {TABLE}
-    if tables == {*ROWS, *SIZES}:
+    if tables - {*OF_EPOCHS} == {*ROWS, *SIZES}:
         return "universal"
     if tables == {*ROWS}:
         return "structured"
@@ -194,10 +202,11 @@ def curves_of(
     return curves | {TABLE: np.stack(strengths)}
 
 
-def exponents_of(theta: Theta) -> dict[str, Float[np.ndarray, "rows 2"]]:
+def exponents_of(theta: Theta) -> dict[str, Float[np.ndarray, "rows sizes"]]:
     """The exponents of `universal`, theory and what is learned together."""
     found = {}
-    for group, (_, _, rows) in SIZES.items():
+    known = {group: one for group, one in {**SIZES, **OF_EPOCHS}.items() if group in theta}
+    for group, (_, _, rows) in known.items():
         theory = np.array(THEORY.get(group.removesuffix("_fans"), 0.0))
         found[group] = EXPONENT_SCALE * np.asarray(theta[group])[: len(rows)] + theory
     return found

@@ -1,6 +1,7 @@
 """`LearnedOptimizer`: a learned optimizer as a `torch.optim.Optimizer`."""
 
 import math
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.messages import short
-from noiseproof.published import check_num_steps
+from noiseproof.published import UNTOLD, check_num_steps, check_steps_per_epoch
 from noiseproof.torch.foreach import foreach_step
 from noiseproof.torch.moments import LEAST_EXPONENT, Moments, run_exponent
 from noiseproof.torch.plain import plain_step
@@ -41,6 +42,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
             the `role` of their tensors, as a kind or a `Role`.
         name: A shipped name, a folder of a run, or a `.safetensors` file.
         num_steps: Length of the training run, 10 at least.
+        steps_per_epoch: Steps in which the run sees every training image once, such as
+            `len(loader)`; for optimizers whose rates depend on how often that is.
         lr: Multiplies every step. A scheduler may change it, on top of the learned schedule.
         model: The classifier, where `params` are not.
         example: A batch of images. One forward pass on them says the order of layers, and what
@@ -62,6 +65,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         name: str | Path = DEFAULT_NAME,
         *,
         num_steps: int,
+        steps_per_epoch: float | None = None,
         lr: float | Tensor = 1.0,
         model: nn.Module | None = None,
         example: Any = None,
@@ -74,7 +78,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
         check_num_steps(num_steps)
         if not isinstance(lr, Tensor) and not 0.0 <= lr < math.inf:
             raise ValueError(f"lr must be a number that is not negative, got {short(lr)}.")
+        check_steps_per_epoch(steps_per_epoch)
         self.theta = load_theta(name)
+        if steps_per_epoch is None and "step_epochs" in self.theta.exponents:
+            warnings.warn(UNTOLD.format(name=name), stacklevel=2)
         if isinstance(params, nn.Module):
             model, params = params, list(params.parameters())
         self.known: dict[Tensor, Role] = {}
@@ -88,6 +95,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         defaults = {
             "lr": lr,
             "num_steps": int(num_steps),
+            "steps_per_epoch": steps_per_epoch,
             "maximize": maximize,
             "foreach": foreach,
             "capturable": capturable,
@@ -235,7 +243,9 @@ class LearnedOptimizer(torch.optim.Optimizer):
         scales: list[list[Scales]] = []
         start = 0
         for group in self.param_groups:
-            every = scales_of(self.theta.exponents, roles, shapes, group["num_steps"])
+            # Checkpoints of earlier versions do not say it.
+            run = group["num_steps"], group.get("steps_per_epoch")
+            every = scales_of(self.theta.exponents, roles, shapes, *run)
             scales.append(every[start : start + len(group["params"])])
             start += len(group["params"])
             for param in group["params"]:

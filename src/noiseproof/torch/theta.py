@@ -39,6 +39,9 @@ EXPONENTS = {
 }
 """Shapes of the tables that `universal` has and `structured` lacks."""
 
+OF_EPOCHS = {"step_epochs": (5, 1), "decay_epochs": (5, 1), "pull_epochs": (2, 1)}
+"""Of those that it has besides where it counts epochs."""
+
 
 class Theta(NamedTuple):
     """A learned optimizer.
@@ -94,6 +97,7 @@ def load_theta(name: str | Path) -> Theta:
             " noiseproof.torch does not do; give one that does not."
         )
     tables = {key: torch.tensor(array) for key, array in arrays.items()}
+    more = {**EXPONENTS, **(OF_EPOCHS if card["options"].get("counts_epochs") else {})}
     num_knots = card["options"].get("num_knots", 4)
     wanted = {
         "step": (5, num_knots),
@@ -101,12 +105,12 @@ def load_theta(name: str | Path) -> Theta:
         "decay": (5, num_knots),
         "bands": (2, NUM_BANDS, num_knots),
         "mean": (2, num_knots),
-        **(EXPONENTS if rule == "universal" else {}),
+        **(more if rule == "universal" else {}),
     }
     if {key: tuple(table.shape) for key, table in tables.items()} != wanted:
         raise ValueError(f"The weights of {short(str(name))} are not those of the rule {rule}.")
     knots = torch.cat([tables[key].float().reshape(-1, num_knots) for key in RATES])
-    exponents = {key: tables[key].tolist() for key in EXPONENTS if key in tables}
+    exponents = {key: tables[key].tolist() for key in more if key in tables}
     return Theta(knots, exponents, card["theta_sha256"])
 
 

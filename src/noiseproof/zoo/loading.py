@@ -21,7 +21,7 @@ from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.precision import in_float32, in_full
 from noiseproof.optimizers.whole import split_as, whole
-from noiseproof.published import check_num_steps, find
+from noiseproof.published import UNTOLD, check_num_steps, check_steps_per_epoch, find
 from noiseproof.types import Layout, LearnedOptimizer, Params, Recipe, Theta
 from noiseproof.zoo.cards import Card
 
@@ -40,11 +40,12 @@ class Loaded(NamedTuple):
     card: dict[str, Any]
 
 
-def load_learned(name: str | Path) -> Loaded:
+def load_learned(name: str | Path, steps_per_epoch: float | None = None) -> Loaded:
     """A learned optimizer, its rule checked against its weights.
 
     Args:
         name: A shipped name, a folder of a run, or a `.safetensors` file.
+        steps_per_epoch: As of `load`.
 
     Raises:
         ValueError: There is none, it is damaged, or its weights are not those of its rule.
@@ -55,8 +56,9 @@ def load_learned(name: str | Path) -> Loaded:
         allowed = ", ".join(LEARNED_OPTIMIZERS)
         raise ValueError(f"{name} is of the rule {short(rule)}; this version knows {allowed}.")
     plain = {key: as_tuple(value) for key, value in options.items()}
+    told = {"steps_per_epoch": steps_per_epoch} if counts_epochs(card) else {}
     try:
-        learned = LEARNED_OPTIMIZERS[rule](**plain)
+        learned = LEARNED_OPTIMIZERS[rule](**plain, **told)
         wanted = jax.eval_shape(learned.init, jax.random.key(0))
     # A builder stumbles over options of a wrong type in whatever way.
     except Exception:
@@ -66,6 +68,11 @@ def load_learned(name: str | Path) -> Loaded:
             f"The weights of {name} are not those of the rule {rule} with {short(plain)}."
         )
     return Loaded(learned, theta, card)
+
+
+def counts_epochs(card: dict[str, Any]) -> bool:
+    """Whether rates depend on how often a run goes through its images."""
+    return bool(card["options"].get("counts_epochs"))
 
 
 def card(name: str | Path) -> Card:
@@ -83,7 +90,11 @@ def card(name: str | Path) -> Card:
 
 
 def load(
-    name: str | Path, *, num_steps: int | Int[Array, ""], layout: Layout
+    name: str | Path,
+    *,
+    num_steps: int | Int[Array, ""],
+    layout: Layout,
+    steps_per_epoch: float | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """A learned optimizer as an optax transformation, where that is all that it is.
 
@@ -97,13 +108,16 @@ def load(
         name: A shipped name, a folder of a run, or a `.safetensors` file.
         num_steps: Length of the training run, which the rule's schedule spans.
         layout: The roles of the classifier's tensors, see `noiseproof.layout_of`.
+        steps_per_epoch: Steps in which the run sees every training image once: the images divided
+            by those of a step. For optimizers whose rates depend on how often that is; others make
+            the same steps with and without.
 
     Raises:
         ValueError: There is none, it is damaged, it judges other weights than it trains,
-            `num_steps` is no whole number of at least 10, or the layout holds no role; on `init`,
-            where the params hold no weight.
+            `num_steps` is no whole number of at least 10, `steps_per_epoch` is not positive, or the
+            layout holds no role; on `init`, where the params hold no weight.
     """
-    optimizer, answer = both(name, num_steps, layout)
+    optimizer, answer = both(name, num_steps, layout, steps_per_epoch)
     if answer is not the_params:
         raise ValueError(
             f"{name} changes the first layer while it is trained: take noiseproof.recipe("
@@ -112,7 +126,13 @@ def load(
     return optimizer
 
 
-def recipe(name: str | Path, *, num_steps: int | Int[Array, ""], layout: Layout) -> Recipe:
+def recipe(
+    name: str | Path,
+    *,
+    num_steps: int | Int[Array, ""],
+    layout: Layout,
+    steps_per_epoch: float | None = None,
+) -> Recipe:
     """A learned optimizer as a recipe: how to train, and which weights are judged.
 
     For any learned optimizer; where `load` gives one, `answer` returns the params as they are:
@@ -126,11 +146,12 @@ def recipe(name: str | Path, *, num_steps: int | Int[Array, ""], layout: Layout)
         name: As of `load`.
         num_steps: As of `load`.
         layout: As of `load`.
+        steps_per_epoch: As of `load`.
 
     Raises:
         ValueError: As `load`, save for weights that are judged.
     """
-    optimizer, answer = both(name, num_steps, layout)
+    optimizer, answer = both(name, num_steps, layout, steps_per_epoch)
     return Recipe(optimizer, answer=answer)
 
 
@@ -139,7 +160,10 @@ the_params = LearnedOptimizer._field_defaults["answer"]
 
 
 def both(
-    name: str | Path, num_steps: int | Int[Array, ""], layout: Layout
+    name: str | Path,
+    num_steps: int | Int[Array, ""],
+    layout: Layout,
+    steps_per_epoch: float | None,
 ) -> tuple[optax.GradientTransformationExtraArgs, Callable[[Params, Any], Params]]:
     """The transformation of a learned optimizer, and its answer.
 
@@ -150,12 +174,15 @@ def both(
     is_known = not isinstance(num_steps, jax.Array)
     if is_known:
         check_num_steps(num_steps)
+    check_steps_per_epoch(steps_per_epoch)
     if not any(map(is_role, roles(layout))):
         raise ValueError(
             "layout must hold the roles of the classifier's tensors, got"
             f" {short(layout)}; give noiseproof.layout_of(params, image_shape)."
         )
-    loaded = load_learned(name)
+    loaded = load_learned(name, steps_per_epoch)
+    if steps_per_epoch is None and counts_epochs(loaded.card):
+        warnings.warn(UNTOLD.format(name=name), stacklevel=3)
     if is_known:
         warn_if_far(name, "steps", int(num_steps), loaded.card.get("num_steps"))
     optimizer = in_float32(loaded.learned.optimizer(loaded.theta, num_steps, layout))
