@@ -142,3 +142,21 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
     )
     assert newest.name in done.stderr
     assert (copy / "theta.safetensors").read_bytes() == (whole / "theta.safetensors").read_bytes()
+
+
+def test_a_signal_after_meta_training_ends_at_once(words: list[str], tmp_path: Path) -> None:
+    """Catches searches that go on until a second signal."""
+    folder, long = tmp_path / "run", ("meta.num_outer_steps=10", "tuning.num_trials=4000")
+    process = subprocess.Popen(
+        [*words, *(word for one in long for word in ("--set", one)), "--out", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "theta.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    try:
+        assert process.wait(timeout=10) == -signal.SIGTERM
+    finally:
+        process.kill()

@@ -52,7 +52,7 @@ def line(step: int, loss: float | None = 1.5) -> MetricsLine:
 def test_a_log_says_rate_and_time_left_of_a_search_every_ten_seconds(clock: Clock) -> None:
     """Catches silence over minutes, a line for every call, and a rate that counts compiling."""
     written = io.StringIO()
-    with on_console(Console(file=written), lambda: False) as progress:
+    with on_console(Console(file=written)) as progress:
         progress.part("tuning adam", "runs", 0, 100)
         for done in range(10, 101, 10):
             clock.now += 4.0
@@ -71,7 +71,7 @@ def test_a_terminal_shows_a_bar_of_the_part_under_way_alone(clock: Clock) -> Non
     """Catches the bars of eighteen finished searches that push the table off the screen."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=120)
-    with on_console(console, lambda: False) as progress:
+    with on_console(console) as progress:
         for name in ("tuning adam", "tuning sgd"):
             for done in (0, 50, 100):
                 progress.part(name, "runs", done, 100)
@@ -91,7 +91,7 @@ def test_time_is_said_once_when_a_rate_is_measured(clock: Clock) -> None:
     for is_terminal in (False, True):
         written = io.StringIO()
         console = Console(file=written, force_terminal=is_terminal, width=100)
-        with on_console(console, lambda: False, 1000) as progress:
+        with on_console(console, 1000) as progress:
             for step in range(1, 4):
                 progress.outer_step(line(step), 40)
             for name in ("tuning adam", "tuning sgd"):
@@ -109,7 +109,7 @@ def test_time_is_said_once_when_a_rate_is_measured(clock: Clock) -> None:
 def test_corrupting_says_how_far_it_is(clock: Clock) -> None:
     """Catches minutes of silence, and a unit that is not that of the part."""
     written = io.StringIO()
-    with on_console(Console(file=written), lambda: False) as progress:
+    with on_console(Console(file=written)) as progress:
         tell = corrupting(progress)
         clock.now += 6.0
         tell(3, 12)

@@ -118,7 +118,7 @@ def evaluate(
         highlight=False,
     )
     num_runs = 0 if tuned or resume else runs
-    with on_console(console, lambda: False, num_runs) as progress:
+    with on_console(console, num_runs) as progress:
         return run_comparison(
             experiment, learned, folder, progress, name=str(loaded.card["preset"]), seed=seed
         )

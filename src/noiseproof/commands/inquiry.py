@@ -17,6 +17,6 @@ def inquire(inquiry: Callable[..., Any], *optimizers: str, **options: Any) -> No
         ValueError: Whatever is wrong, in one line, before anything is written.
     """
     use_all_cores()
-    with on_console(Console(), lambda: False) as progress:
+    with on_console(Console()) as progress:
         found = inquiry(*optimizers, progress=progress, **options)
     typer.echo(found)

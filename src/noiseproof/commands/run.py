@@ -45,10 +45,10 @@ def run(
         tell_notices(experiment.problem.dataset)
     console.print(work_in_words(experiment), soft_wrap=True, highlight=False)
     with ExitStack() as stack:
-        should_stop = stack.enter_context(stop_on_signals())
         meta_steps = experiment.plan.num_outer_steps * experiment.meta.estimator.num_inner_steps
         num_runs = 0 if tuned or resume else num_compared_runs(experiment, meta_steps)
-        progress = stack.enter_context(on_console(console, should_stop, num_runs))
+        progress = stack.enter_context(on_console(console, num_runs))
+        progress = progress._replace(stopping=stop_on_signals)
         if tensorboard:
             progress = stack.enter_context(on_tensorboard(progress, folder))
         return run_experiment(
@@ -66,6 +66,9 @@ def run(
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
     """Turns Ctrl-C and SIGTERM into a question that meta-training asks; a second one is at once.
+
+    What comes after meta-training ends at the first, as it would anywhere: what was searched is on
+    disk, and a record is written whole or not at all.
 
     Raises:
         SystemExit: With 130 after Ctrl-C, 143 after SIGTERM, when the loop has stopped.

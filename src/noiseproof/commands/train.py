@@ -52,7 +52,7 @@ def train(
     problem = experiment.problem
     num_steps = problem.objective.num_steps
     console.print(f"training {num_steps} steps on {problem.dataset.name}")
-    with on_console(console, lambda: False) as progress:
+    with on_console(console) as progress:
         params = trained(experiment, loaded.theta, progress, seed=seed)
         found = accuracies(experiment, params, progress)
     write_weights(path, params, metadata(experiment, seed))

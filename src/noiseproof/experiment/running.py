@@ -55,7 +55,7 @@ def run_experiment(
 
     Raises:
         ValueError: Whatever is wrong, in one line, before anything is written.
-        KeyboardInterrupt: `progress.should_stop` said so; a checkpoint is written.
+        KeyboardInterrupt: Meta-training was to stop; a checkpoint is written.
     """
     meta = experiment.meta
     if tuned is None:
@@ -97,19 +97,20 @@ def learn(
     """Meta-trains the rule on the outer loss in `words`, and says what it cost."""
     rule, plan = experiment.record["rule"]["kind"], experiment.plan
     progress.say(f"meta-training {rule} on {words}; it is compiled first")
-    state = meta_train(
-        meta.target,
-        meta.estimator,
-        plan,
-        meta.data,
-        meta.select_data,
-        jax.random.fold_in(jax.random.key(seed), 0),
-        folder=folder,
-        resume=resume,
-        on_program=partial(progress.part, "compiling meta-training", "programs"),
-        on_metrics=lambda line: progress.outer_step(line, plan.num_outer_steps),
-        should_stop=progress.should_stop,
-    )
+    with progress.stopping() as should_stop:
+        state = meta_train(
+            meta.target,
+            meta.estimator,
+            plan,
+            meta.data,
+            meta.select_data,
+            jax.random.fold_in(jax.random.key(seed), 0),
+            folder=folder,
+            resume=resume,
+            on_program=partial(progress.part, "compiling meta-training", "programs"),
+            on_metrics=lambda line: progress.outer_step(line, plan.num_outer_steps),
+            should_stop=should_stop,
+        )
     theta, initial = map(meta.unflatten, as_local((state.best_theta, state.initial_theta)))
     return MetaTrained(rule, words, theta, initial, cost(state, meta))
 

@@ -21,14 +21,11 @@ Report = Callable[[MetricsLine], None]
 
 
 @contextmanager
-def on_console(
-    console: Console, should_stop: Callable[[], bool], num_runs: int = 0
-) -> Iterator[Progress]:
+def on_console(console: Console, num_runs: int = 0) -> Iterator[Progress]:
     """Shows lines as they come, and meta-loss, inner steps per second and time left.
 
     Args:
         console: Where.
-        should_stop: Whether meta-training is to end.
         num_runs: Runs of all searches and tests, whose time is said when the first search is done;
             0 where it is not to be.
     """
@@ -40,11 +37,11 @@ def on_console(
         with _bar(console) as bar:
             outer_step = each_anew(lambda total: _with_time(say, _on_bar(bar, total), total))
             part = _with_time_of_all(say, _parts_on_bar(bar), num_runs)
-            yield Progress(say, part, outer_step, should_stop)
+            yield Progress(say, part, outer_step)
     else:
         outer_step = each_anew(lambda total: _with_time(say, _as_lines(console, total), total))
         part = _with_time_of_all(say, _parts_as_lines(say), num_runs)
-        yield Progress(say, part, outer_step, should_stop)
+        yield Progress(say, part, outer_step)
 
 
 def each_anew(begin: Callable[[int], Report]) -> Callable[[MetricsLine, int], None]:
