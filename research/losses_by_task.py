@@ -36,8 +36,10 @@ def losses_by_task(
     """By theta, the mean loss of so many runs of every task, in nats; told as tasks are done."""
     # Thetas as they are, neither a start nor steps along groups.
     settings = load_preset(preset, ["meta.start=[]", "meta.grouped=false"])
-    meta = build_experiment(settings, data_dir).meta
-    vectors = {name: ravel_pytree(load_learned(name).theta)[0] for name in thetas}
+    experiment = build_experiment(settings, data_dir)
+    meta, fresh = experiment.meta, experiment.problem.objective.learned.init(jax.random.key(0))
+    # Exponents that an older theta lacks are at their start.
+    vectors = {name: ravel_pytree({**fresh, **load_learned(name).theta})[0] for name in thetas}
     keys = jax.random.split(jax.random.key(SEED), len(meta.objectives))
     options = ON_CPU if jax.default_backend() == "cpu" else {}
 
