@@ -24,6 +24,7 @@ def test_what_a_perceptron_never_met_does_not_count() -> None:
     """Catches a mean with numbers that chance alone has moved."""
     assert kinds_met(load_learned(PERCEPTRON).card) == {"first", "readout", "bias"}
     assert kinds_met(load_learned(CONVNET).card) == {"first", "hidden", "readout", "bias"}
+    assert kinds_met(load_learned("universal").card) == set(KINDS)  # of many tasks
     both, own = started([PERCEPTRON, CONVNET], "universal"), load_learned(CONVNET).theta
     other = load_learned(PERCEPTRON).theta
     for table in ("step", "decay"):

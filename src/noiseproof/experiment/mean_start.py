@@ -55,7 +55,9 @@ def mean_start(names: Sequence[str], rule: str, fresh: Theta) -> Theta:
 
 
 def kinds_met(card: dict[str, Any]) -> set[str]:
-    """The kinds of tensors of the classifier that a card says."""
+    """The kinds of tensors of the classifier that a card says; of one of several tasks any."""
+    if card.get("tasks"):
+        return set(KINDS)
     params = params_of(card["task"])
     roles = jax.tree.leaves(
         layout_of(params, tuple(card["task"]["image_shape"])),
