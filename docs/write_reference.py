@@ -19,7 +19,7 @@ from noiseproof.experiment.described import described, sections
 from noiseproof.kinds import KINDS, MATRICES
 from noiseproof.optimizers.structured import rates_at
 from noiseproof.optimizers.universal import THEORY
-from noiseproof.studies.rule import SIZES, explain
+from noiseproof.studies.rule import OF_EPOCHS, SIZES, explain
 from noiseproof.zoo import load_learned
 
 FOLDER = Path(__file__).parent / "reference"
@@ -122,19 +122,20 @@ def exponents() -> list[str]:
     """The exponents of `universal`, those of theory beside those that were learned."""
     found = explain("universal").exponents
     rows = ["| what is scaled | of | by | theory | learned |", "|---|---|---|---|---|"]
-    for group, (what, sizes, kinds) in SIZES.items():
+    tables = {group: one for group, one in {**SIZES, **OF_EPOCHS}.items() if group in found}
+    for group, (what, sizes, kinds) in tables.items():
         theory = np.broadcast_to(
             THEORY.get(group.removesuffix("_fans"), 0.0), found[group][0].shape
         )
         for by, size in enumerate(sizes.split(", ")):
-            learned = found[group][0, :, by]
-            # All kinds move together in meta-training: one row where theory does not part them.
-            parted = np.ptp(learned) > 1e-4
-            for row in range(len(kinds) if parted else 1):
-                of = kinds[row] if parted else "all"
-                rows.append(
-                    f"| {what} | {of} | {size} | {theory[row, by]:g} | {learned[row]:+.2f} |"
-                )
+            # All kinds move together in meta-training, those of norms began elsewhere.
+            alike: dict[tuple[str, str], list[str]] = {}
+            for row, kind in enumerate(kinds):
+                numbers = f"{theory[row, by]:g}", f"{found[group][0, row, by]:+.2f}"
+                alike.setdefault(numbers, []).append(kind)
+            for (known, learned), members in alike.items():
+                of = ", ".join(members) if len(alike) > 1 else "all"
+                rows.append(f"| {what} | {of} | {size} | {known} | {learned} |")
     return rows
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 NUM_TEST, BATCH_SIZE, NOISE_STD = 397, 64, 0.2
+STEPS_PER_EPOCH = (1797 - NUM_TEST) / BATCH_SIZE
 
 
 class Digits(NamedTuple):

@@ -31,7 +31,10 @@ def learned(net, params, num_steps):
     layout = noiseproof.layout_of(  # new
         params, (8, 8, 1), apply=lambda p, x: net.apply({"params": p}, x)
     )
-    return noiseproof.load("universal", num_steps=num_steps, layout=layout)  # new
+    epoch = digits.STEPS_PER_EPOCH
+    return noiseproof.load(  # new
+        "universal", num_steps=num_steps, layout=layout, steps_per_epoch=epoch
+    )
 
 
 @jax.jit

@@ -35,7 +35,10 @@ def learned(net, num_steps):
     layout = noiseproof.layout_of(  # new
         params, (8, 8, 1), apply=lambda p, x: nnx.merge(graph, p, rest, copy=True)(x)
     )
-    return noiseproof.load("universal", num_steps=num_steps, layout=layout)  # new
+    epoch = digits.STEPS_PER_EPOCH
+    return noiseproof.load(  # new
+        "universal", num_steps=num_steps, layout=layout, steps_per_epoch=epoch
+    )
 
 
 @nnx.jit

@@ -27,7 +27,10 @@ NET = hk.without_apply_rng(hk.transform(classify))
 def learned(params, num_steps):
     """The shipped optimizer for this classifier."""
     layout = noiseproof.layout_of(params, (8, 8, 1), apply=NET.apply)  # new
-    return noiseproof.load("universal", num_steps=num_steps, layout=layout)  # new
+    epoch = digits.STEPS_PER_EPOCH
+    return noiseproof.load(  # new
+        "universal", num_steps=num_steps, layout=layout, steps_per_epoch=epoch
+    )
 
 
 def main(num_steps: int = 500, seed: int = 0) -> None:

@@ -33,7 +33,10 @@ class Block(nn.Module):
 
 body = nn.Conv2d(1, 16, 3, padding=1), Block(16), nn.Conv2d(16, 32, 3, stride=2), Block(32)
 model = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
-optimizer = LearnedOptimizer(model, num_steps=num_steps)  # ← was: AdamW(model.parameters())
+epoch = len(train) / 64  # of a DataLoader: its length
+optimizer = LearnedOptimizer(  # ← was: AdamW(model.parameters())
+    model, num_steps=num_steps, steps_per_epoch=epoch
+)
 
 for _ in range(num_steps):
     batch = train[torch.randint(len(train), (64,))]

@@ -245,8 +245,8 @@ def prose() -> list[str]:
         f" {opposite(against_own)} points",
         f"a newer rival of ours, reaches {augmented.mean('muon_weight_space'):.1f}%",
         f"is level with it ({augmented.mean(augmented.learned):.1f})",
-        f"a ResNet-18 with AugMix came to {theta_with}% by it, {muon_with} by tuned Muon and"
-        f" {decayed_with} by tuned decayed_muon (n = {len(runs['universal'])})",
+        f"a ResNet-18 with AugMix came to {theta_with}% by its earlier theta, {muon_with} by tuned"
+        f" Muon and {decayed_with} by tuned decayed_muon (n = {len(runs['universal'])})",
     ]
 
 

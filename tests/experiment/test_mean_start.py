@@ -42,10 +42,9 @@ def test_one_of_the_rule_itself_is_where_it_begins() -> None:
 
 
 def test_exponents_that_it_lacks_are_fresh() -> None:
-    own = load_learned("universal").theta
-    found = started(["universal"], "universal", counts_epochs=True)
-    assert not found["decay_epochs"].any()
-    np.testing.assert_allclose(found["decay_fans"][HIDDEN], own["decay_fans"][HIDDEN], rtol=1e-6)
+    found, own = started([CONVNET], "universal", counts_epochs=True), load_learned(CONVNET).theta
+    assert not any(found[table].any() for table in ("decay_epochs", "decay_fans", "step_sizes"))
+    np.testing.assert_allclose(found["decay"][HIDDEN], own["decay"][HIDDEN], rtol=1e-6)
 
 
 def test_of_another_rule_is_refused() -> None:

@@ -73,7 +73,8 @@ def test_the_closure_is_called_with_gradients_and_its_loss_comes_back():
 
 
 def test_the_fast_path_takes_the_steps_of_the_plain_one():
-    assert same(trained(foreach=True), trained(foreach=False), atol=2e-6)
+    # Of so short a run steps are long, and their rounding with them.
+    assert same(trained(foreach=True, lr=0.1), trained(foreach=False, lr=0.1), atol=2e-6)
 
 
 def test_lr_multiplies_every_step_and_a_scheduler_drives_it():
@@ -187,7 +188,7 @@ def test_it_can_be_copied():
 def test_state_is_in_float32_at_least_and_stays_so_when_it_is_loaded(dtype):
     """Catches averages of few digits, and `load_state_dict`, which casts to the param's type."""
     model = small_net(dtype)
-    optimizer = LearnedOptimizer(model, num_steps=NUM_STEPS)
+    optimizer = LearnedOptimizer(model, num_steps=NUM_STEPS, lr=0.1)
     train(model, optimizer)
     wide = torch.promote_types(dtype, torch.float32)
     resumed = LearnedOptimizer(model, num_steps=NUM_STEPS)
@@ -198,7 +199,7 @@ def test_state_is_in_float32_at_least_and_stays_so_when_it_is_loaded(dtype):
     for param in model.parameters():
         assert param.dtype == dtype
         assert param.isfinite().all()
-    exact = trained()
+    exact = trained(lr=0.1)
     for ours, theirs in zip(model.parameters(), exact, strict=True):
         # Three steps of about .01 in numbers of eight bits.
         torch.testing.assert_close(ours.float(), theirs, rtol=0.03, atol=0.03)

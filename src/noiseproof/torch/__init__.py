@@ -2,7 +2,7 @@
 
 from noiseproof.torch import LearnedOptimizer
 
-optimizer = LearnedOptimizer(model, num_steps=10_000)
+optimizer = LearnedOptimizer(model, num_steps=10_000, steps_per_epoch=len(loader))
 """
 
 import importlib.util

@@ -82,12 +82,13 @@ def in_words(name: str, card: Mapping[str, Any]) -> str:
 
 def needs(card: Mapping[str, Any]) -> str:
     """What a training loop must do for a learned optimizer."""
+    told = ", told steps_per_epoch" if card["options"].get("counts_epochs") else ""
     if card["options"].get("augments"):
         return (
-            "the loop of any optax optimizer, and the weights that noiseproof.recipe(...).answer"
-            " gives where they are judged"
+            f"the loop of any optax optimizer{told}, and the weights that"
+            " noiseproof.recipe(...).answer gives where they are judged"
         )
-    return "the loop of any optax optimizer: no second gradient, no average of weights"
+    return f"the loop of any optax optimizer{told}: no second gradient, no average of weights"
 
 
 def good_for(card: Mapping[str, Any]) -> str | None:

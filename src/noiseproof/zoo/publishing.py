@@ -54,6 +54,7 @@ def readme(title: str, card: Mapping[str, Any], records: list[str]) -> str:
     head = "\n".join(f"{key}: {json.dumps(value)}" for key, value in metadata(card).items())
     task = card.get("task") or {}
     found = gain(card)
+    epochs = ", steps_per_epoch=500" if card["options"].get("counts_epochs") else ""
     sentences = [
         f"A learned optimizer of the rule `{card['rule']}`, meta-trained with noiseproof on"
         f" {card.get('meta_trained_on')}. It trains image classifiers on clean images so that they"
@@ -78,11 +79,11 @@ transformation:
 ```python
 import noiseproof
 
-optimizer = noiseproof.load({json.dumps(title)}, num_steps=1000, layout=layout)
+optimizer = noiseproof.load({json.dumps(title)}, num_steps=1000, layout=layout{epochs})
 ```
 
 `layout` is `noiseproof.layout_of(params, image_shape=..., apply=...)`. In PyTorch:
-`noiseproof.torch.LearnedOptimizer(model, name={json.dumps(title)}, num_steps=1000)`.
+`noiseproof.torch.LearnedOptimizer(model, name={json.dumps(title)}, num_steps=1000{epochs})`.
 
 ## Files
 
