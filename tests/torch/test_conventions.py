@@ -125,7 +125,7 @@ def test_after_its_run_it_goes_on_at_the_last_rate():
 def test_a_state_goes_on_bit_for_bit_and_its_dict_is_left_alone():
     """Catches state that is lost, cast or shared with what was loaded."""
     model = small_net()
-    optimizer = LearnedOptimizer(model, num_steps=NUM_STEPS)
+    optimizer = LearnedOptimizer(model, num_steps=NUM_STEPS, steps_per_epoch=5)
     train(model, optimizer)
     stream = io.BytesIO()
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, stream)
@@ -160,7 +160,7 @@ assert "jax" not in sys.modules
 torch.set_num_threads(1)
 body = nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()
 model = nn.Sequential(*body, nn.Linear(16, 3))
-optimizer = LearnedOptimizer(model, num_steps={NUM_STEPS})
+optimizer = LearnedOptimizer(model, num_steps={NUM_STEPS}, steps_per_epoch=5)
 saved = torch.load({str(tmp_path / "a")!r}, weights_only=True)
 model.load_state_dict(saved["model"])
 optimizer.load_state_dict(saved["optimizer"])
