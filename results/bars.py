@@ -217,6 +217,7 @@ def prose() -> list[str]:
         f"{np.mean(runs[name]):.1f}" for name in ("universal", "muon", "decayed_muon")
     )
     seeds = [len(one.records[0].run.seeds) for one in (universal, court)]
+    mnist = cells_of([FOLDER / "grid" / "perceptron-on-mnist-at-28"])
     grid = [cells_of([path.parent]) for path in (FOLDER / "grid").glob("*/run.json")]
     on_adam, on_muon, on_decayed = (
         words[sum(one.mean("universal") > one.mean(rival) for one in grid)]
@@ -240,6 +241,8 @@ def prose() -> list[str]:
         f"takes {trials[0]}, {trials[1]}, {trials[2]} and {trials[3]} trials on average",
         f"better on clean images (by {opposite(at_32.against('muon', at_32.clean))} points)",
         f"with a perceptron (by {opposite(white.against('muon', white.core))} points)",
+        "`universal` is below tuned Adam on clean images, by"
+        f" {opposite(mnist.against('adam', mnist.clean))} points",
         f"better than Adam on {better[0]} (convnet) and {better[1]} (perceptron) of {len(names)}"
         " corruptions, and the convnet's is below tuned decayed_adam by"
         f" {opposite(against_own)} points",
