@@ -10,7 +10,7 @@ them. Each scale is a power of a size relative to a base classifier:
 The exponents are part of theta, by kind of tensor, for either direction and for the decays. They
 start at theory where it is settled, and are learned over tasks of many sizes. An optimizer never
 sees a batch or how many images there are; where it is told how many steps an epoch has, each scale
-may have one more factor, ((1 + epochs) / base)^e. So runs within their first epoch are nearly alike.
+may have one more factor, ((1 + epochs) / base)^e. So runs within an epoch are nearly alike.
 
 Sources of the widths' exponents: Yang, Hu, Babuschkin, et al.: Tensor programs V, arXiv 2203.03466,
 for Adam; Bernstein, Newhouse: Old optimizer, new norm, arXiv 2409.20325, for the orthogonalized
