@@ -83,6 +83,7 @@ def test_it_descends_the_loss_of_changed_images(name: str) -> None:
     plain = {part: table for part, table in theta.items() if part != "changes"}
     rule, optimizer = optimizer_of(plain, params, augments=False), optimizer_of(theta, params)
     weights, rule_state, state = params, rule.init(params), optimizer.init(params)
+    rule_update, update = jax.jit(rule.update), jax.jit(optimizer.update)
     shown = params
     for at in range(4):
 
@@ -97,10 +98,10 @@ def test_it_descends_the_loss_of_changed_images(name: str) -> None:
             return loss(model, shown_of(weights))
 
         jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), shown, shown_of(weights))
-        updates, rule_state = rule.update(jax.grad(shown_loss)(weights), rule_state, weights)
+        updates, rule_state = rule_update(jax.grad(shown_loss)(weights), rule_state, weights)
         weights = optax.apply_updates(weights, updates)
         grads = jax.grad(partial(loss, model))(shown)
-        updates, state = optimizer.update(grads, state, shown)
+        updates, state = update(grads, state, shown)
         shown = optax.apply_updates(shown, updates)
         jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), answer(shown, state), weights)
     first = jax.tree.leaves(jax.tree.map(lambda a, b: float(abs(a - b).max()), shown, weights))
