@@ -21,7 +21,7 @@ from noiseproof.torch.scales import Scales, scales_of
 from noiseproof.torch.theta import load_theta, rates_at
 
 DEFAULT_NAME = "universal"
-"""The shipped optimizer that was meta-trained on the largest classifier, on color images."""
+"""The shipped optimizer that was meta-trained on many classifiers."""
 
 REMEDY = (
     "write LearnedOptimizer(model, num_steps=...), or LearnedOptimizer(groups, model=model,"
