@@ -40,8 +40,22 @@ def test_a_group_moves_its_rows_over_the_whole_run_and_nothing_else() -> None:
 def test_a_slope_and_an_exponent_are_of_all_kinds() -> None:
     slope = np.broadcast_to([-1.0, -1 / 3, 1 / 3, 1.0], (len(KINDS), 4))
     np.testing.assert_allclose(moved("decay over the run")["decay"], slope, rtol=1e-6)
-    np.testing.assert_array_equal(moved("adam_fans fan_out")["adam_fans"], [[0.0, 1.0]] * 5)
     np.testing.assert_array_equal(moved("pull_sizes steps")["pull_sizes"], [[1.0, 0.0]] * 2)
+
+
+def test_an_exponent_of_fans_is_of_its_kind_alone() -> None:
+    """Catches the image's pixels moved with the width, columns that are swapped, and rows of the
+    vectors, which a table of matrices lacks."""
+    found = {name: moved(name) for name in groups(THETA) if "_fans" in name}
+    expected = np.zeros((5, 2))
+    expected[ROWS["first"], 0] = 1.0
+    np.testing.assert_array_equal(found["adam_fans fan_in first"]["adam_fans"], expected)
+    expected = np.zeros((5, 2))
+    expected[[ROWS["bias"], ROWS["norm"]], 1] = 1.0
+    np.testing.assert_array_equal(found["decay_fans fan_out vectors"]["decay_fans"], expected)
+    assert sorted(name for name in found if name.startswith("orthogonal")) == [
+        f"orthogonal_fans fan_in {kind}" for kind in ("first", "hidden", "readout")
+    ] + [f"orthogonal_fans fan_out {kind}" for kind in ("first", "hidden")]
 
 
 def test_each_change_of_the_image_moves_alone() -> None:
@@ -56,8 +70,8 @@ def test_no_direction_is_made_of_others() -> None:
     rules = {
         20: structured(),
         26: structured(augments=True),
-        32: universal(),
-        35: universal(counts_epochs=True),
+        43: universal(),
+        46: universal(counts_epochs=True),
     }
     for number, rule in rules.items():
         matrix = as_matrix(rule.init(jax.random.key(0)))

@@ -26,16 +26,24 @@ SETS = {kind: (kind,) for kind in MATRICES} | {"vectors": VECTORS}
 LAYERS = ("first", "later")
 """Rows of the tables that pull on filters."""
 
-COLUMNS = {"fans": ("fan_in", "fan_out"), "sizes": ("steps", "layers"), "epochs": ("epochs",)}
-"""Of the tables of exponents, by how their names end."""
+COLUMNS = {"sizes": ("steps", "layers"), "epochs": ("epochs",)}
+"""Of the tables of exponents that all kinds share, by how their names end."""
+
+FANS = {
+    "fan_in": ("first", "hidden", "readout"),
+    "fan_out": ("first", "hidden", "vectors"),
+}
+"""Of the tables of exponents of fans, sets that move by themselves: a first layer's fan in is the
+image's, and ten times as large in a perceptron as in a convnet. A readout's fan out, the classes,
+and a vector's fan in hardly differ among classifiers, so that they stay where they are."""
 
 
 def groups(theta: Theta) -> dict[str, Float[np.ndarray, " theta"]]:
     """The directions by name, each along the theta of `structured` or `universal` as a vector.
 
     A direction of rates moves a set of tensors over the whole run, or all of them from one end of
-    the run to the other; one of exponents moves all kinds of tensors. One unit along it is one unit
-    of every number that it moves.
+    the run to the other; one of exponents of fans moves a set of tensors, one of other exponents
+    moves all kinds. One unit along it is one unit of every number that it moves.
 
     Args:
         theta: Of the rule, for its shapes.
@@ -62,6 +70,13 @@ def parts(table: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Float[np.nd
     if ending in COLUMNS:
         for index, name in enumerate(COLUMNS[ending]):
             yield name, np.eye(shape[-1], dtype=np.float32)[index]
+        return
+    if ending == "fans":
+        for index, (name, sets) in enumerate(FANS.items()):
+            for which in sets:
+                rows = np.isin(KINDS[: shape[0]], SETS[which])
+                if rows.any():
+                    yield f"{name} {which}", np.outer(rows, np.eye(2)[index]).astype(np.float32)
         return
     if table == TABLE:
         rows = {name: [index] for index, name in enumerate(Strengths._fields)}
