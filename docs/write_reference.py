@@ -128,9 +128,11 @@ def exponents() -> list[str]:
             THEORY.get(group.removesuffix("_fans"), 0.0), found[group][0].shape
         )
         for by, size in enumerate(sizes.split(", ")):
-            # All kinds move together in meta-training, those of norms began elsewhere.
+            # Kinds that move together are one row; a vector's fan in is always one.
             alike: dict[tuple[str, str], list[str]] = {}
             for row, kind in enumerate(kinds):
+                if size == "fan in" and kind not in MATRICES:
+                    continue
                 numbers = f"{theory[row, by]:g}", f"{found[group][0, row, by]:+.2f}"
                 alike.setdefault(numbers, []).append(kind)
             for (known, learned), members in alike.items():
