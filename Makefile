@@ -32,7 +32,8 @@ install: .venv/installed
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/pip pyproject.toml
+# Once pip is there it only has to be there: that it is newer, having been upgraded, installs nothing anew.
+.venv/installed: pyproject.toml | .venv/bin/pip
 	$(BIN)/pip install --quiet --editable '.[all]'
 	touch $@
 
