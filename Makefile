@@ -32,7 +32,7 @@ install: .venv/installed
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
 
-# Once pip is there it only has to be there: that it is newer, having been upgraded, installs nothing anew.
+# Pip stands behind the bar, since an upgrade of it must not install everything again.
 .venv/installed: pyproject.toml | .venv/bin/pip
 	$(BIN)/pip install --quiet --editable '.[all]'
 	touch $@
