@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 import gpu_resnet
@@ -97,17 +98,17 @@ def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -
             seconds=400.0,
             compute_type="float32",
         )
-    thetas = {
-        "universal": ("universal", load_learned("universal").theta),
-        ON_ITS_TASK: ("structured", load_learned(ON_ITS_TASK).theta),
-    }
-    if with_augmix:
-        settings = settings._replace(rivals=("muon", "sgd_nesterov", "decayed_muon", "adamw"))
-        del thetas[ON_ITS_TASK]
-    controls = {"universal before meta-training": ("universal", mean_start(STARTS, "universal"))}
     parts = cifar(machine)
     # Nothing is selected here, so that those images are there to be trained on.
     whole = Batch(*map(np.concatenate, zip(parts.train, parts.select, strict=True)))
+    rule, theta, _ = load_learned("universal", len(whole.labels) / settings.batch_size)
+    start = mean_start(STARTS, "universal", rule.init(jax.random.key(0)))
+    thetas = {"universal": (rule, theta)}
+    controls = {"universal before meta-training": (rule, start)}
+    if with_augmix:
+        settings = settings._replace(rivals=("muon", "sgd_nesterov", "decayed_muon", "adamw"))
+    else:
+        thetas[ON_ITS_TASK] = load_learned(ON_ITS_TASK)[:2]
     running = machine.out / f"{name}_running.json"
     gpu_resnet.compare(
         parts._replace(train=whole),

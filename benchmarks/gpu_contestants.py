@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.rivals import RIVALS
 from noiseproof.rivals.knobs import LogUniform
 from noiseproof.rivals.perturbations import sharpness_aware
-from noiseproof.types import Layout, Recipe
+from noiseproof.types import Layout, LearnedOptimizer, Recipe
 
 
 class Contestant(NamedTuple):
@@ -54,11 +53,9 @@ def with_cosine(name: str) -> Callable[[Any, Any, Layout], Recipe]:
     )
 
 
-def learned(rule: str) -> Callable[[Any, Any, Layout], Recipe]:
+def learned(rule: LearnedOptimizer) -> Callable[[Any, Any, Layout], Recipe]:
     """A learned rule, whose values are its theta."""
-    return lambda theta, num_steps, layout: Recipe(
-        LEARNED_OPTIMIZERS[rule]().optimizer(theta, num_steps, layout)
-    )
+    return lambda theta, num_steps, layout: Recipe(rule.optimizer(theta, num_steps, layout))
 
 
 def grid(**ranges: list[float]) -> list[dict[str, float]]:

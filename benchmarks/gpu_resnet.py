@@ -32,7 +32,7 @@ from noiseproof.models.standardized import channel_statistics, standardized
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.tasks.mixtures import mix
 from noiseproof.tasks.outer_losses import OuterLoss
-from noiseproof.types import Batch, Layout, Model
+from noiseproof.types import Batch, Layout, LearnedOptimizer, Model
 
 PAD = 4
 CALIBRATION_IMAGES = 2048
@@ -171,8 +171,8 @@ def conditions(names: tuple[str, ...]) -> list[tuple[str, int]]:
 
 def compare(
     dataset: Dataset,
-    thetas: Mapping[str, tuple[str, Any]],
-    controls: Mapping[str, tuple[str, Any]],
+    thetas: Mapping[str, tuple[LearnedOptimizer, Any]],
+    controls: Mapping[str, tuple[LearnedOptimizer, Any]],
     loss: OuterLoss,
     settings: Settings,
     out: Path,
@@ -183,7 +183,7 @@ def compare(
 
     Args:
         dataset: With its four splits.
-        thetas: Name -> rule and weights.
+        thetas: Name -> rule, one object where it is the same, and weights.
         controls: Likewise, to be run after all others.
         loss: What trials are scored on.
         settings: Sizes.
@@ -262,7 +262,9 @@ def compare(
         **{name: learners[name] for name in controls},
     }
     # Thetas of one rule share a program.
-    kinds = {name: untuned[name][0] if name in untuned else name for name in contestants}
+    firsts = {id(rule): name for name, (rule, _) in reversed(untuned.items())}
+    kinds = {name: name for name in contestants}
+    kinds |= {name: firsts[id(rule)] for name, (rule, _) in untuned.items()}
     pool = ThreadPoolExecutor(settings.num_threads)
 
     def compiled(kind: str, contestant: Contestant) -> Programs:
