@@ -37,7 +37,8 @@ from noiseproof.zoo import load_learned
 
 FOLDER = Path(__file__).parent
 
-AUGMIX = FOLDER / "universal-gpu" / "augmix.json"
+RESNETS = ("universal-resnet/resnet.json", "universal-gpu/augmix.json")
+"""A ResNet-18 with flips and crops by the shipped theta, and with AugMix by an earlier one."""
 
 HEADER = (
     *("record", "clean accuracy − Adam's", "better than Adam on", "significantly"),
@@ -199,7 +200,7 @@ def prose() -> list[str]:
     in_cifar = [name for name in names if name in STANDARD_15]
     noises = len(STANDARD_15) - len(in_cifar)
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    words += ["eleven", "twelve"]
+    words += ["eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"]
     num_geometric = words[list(names.values()).count("geometric")].capitalize()
     lead = [
         one.strongest()[0].split()[-3][1:] for one in (before, court, before_convnet, convnet_court)
@@ -210,13 +211,7 @@ def prose() -> list[str]:
     ]
     better = [one.better()[0].split()[0] for one in wide]
     against_own = wide[0].against("decayed_adam", wide[0].core)
-    runs = {
-        name: [100 * run["mean_corrupted"] for run in part["runs"]]
-        for name, part in json.loads(AUGMIX.read_text("utf-8"))["contestants"].items()
-    }
-    theta_with, muon_with, decayed_with = (
-        f"{np.mean(runs[name]):.1f}" for name in ("universal", "muon", "decayed_muon")
-    )
+    plain, with_augmix = map(resnets, RESNETS)
     seeds = [len(one.records[0].run.seeds) for one in (universal, court)]
     mnist = cells_of([FOLDER / "grid" / "perceptron-on-mnist-at-28"])
     grid = [cells_of([path.parent]) for path in (FOLDER / "grid").glob("*/run.json")]
@@ -249,9 +244,30 @@ def prose() -> list[str]:
         f" {opposite(against_own)} points",
         f"a newer rival of ours, reaches {augmented.mean('muon_weight_space'):.1f}%",
         f"is level with it ({augmented.mean(augmented.learned):.1f})",
-        f"a ResNet-18 with AugMix came to {theta_with}% by its earlier theta, {muon_with} by tuned"
-        f" Muon and {decayed_with} by tuned decayed_muon (n = {len(runs['universal'])})",
+        f"is behind (n = {plain.seeds}): with flips and crops it came to"
+        f" {plain.of['universal']}%, tuned Adam to {plain.of['adam']}, Muon to {plain.of['muon']}"
+        f" and decayed_muon to {plain.of['decayed_muon']}; with AugMix an earlier theta came to"
+        f" {with_augmix.of['universal']}, Muon to {with_augmix.of['muon']} and decayed_muon to"
+        f" {with_augmix.of['decayed_muon']}",
     ]
+
+
+class ResNets(NamedTuple):
+    """Attributes: `seeds` of the learned optimizer; `of`, by optimizer, the mean accuracy under
+    corruptions in percent."""
+
+    seeds: int
+    of: dict[str, str]
+
+
+def resnets(file: str) -> ResNets:
+    """What a record of ResNet-18s says."""
+    found = json.loads((FOLDER / file).read_text("utf-8"))["contestants"]
+    means = {
+        name: f"{100 * np.mean([run['mean_corrupted'] for run in part['runs']]):.1f}"
+        for name, part in found.items()
+    }
+    return ResNets(len(found["universal"]["runs"]), means)
 
 
 def opposite(difference: str) -> str:

@@ -1,7 +1,8 @@
-"""Prints the accuracy of a ResNet-18 by optimizer, of `results/universal-gpu/resnet.json`.
+"""Prints the accuracy of a ResNet-18 by optimizer, of a record of `benchmarks/gpu.py`.
 
-python results/resnet.py           # without augmentation, by an earlier theta of `universal`
-python results/resnet.py augmix    # with AugMix, by the shipped one
+python results/resnet.py results/universal-resnet/resnet.json   # the shipped theta
+python results/resnet.py results/universal-gpu/resnet.json      # the first theta
+python results/resnet.py results/universal-gpu/augmix.json      # the second, with AugMix
 """
 
 import json
@@ -9,8 +10,7 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-name = f"{'augmix' if sys.argv[1:] == ['augmix'] else 'resnet'}.json"
-found = json.loads((Path(__file__).parent / "universal-gpu" / name).read_text("utf-8"))
+found = json.loads(Path(sys.argv[1]).read_text("utf-8"))
 print(f"{'optimizer':34s} trials  n  clean         mean of 19 corruptions")
 for name, part in found["contestants"].items():
     runs = part["runs"]
