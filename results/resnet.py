@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 found = json.loads(Path(sys.argv[1]).read_text("utf-8"))
 print(f"{'optimizer':34s} trials  n  clean         mean of 19 corruptions")
 for name, part in found["contestants"].items():
