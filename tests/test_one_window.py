@@ -45,6 +45,6 @@ def test_the_three_give_the_same_loss_of_the_same_run() -> None:
     chosen = jax.jit(lambda theta: target_of(objective).score(theta, data, 1, key))(theta)
     problem = TunedOn(objective.task, data, data, None, objective.num_steps, objective.window)
     score = scorer(problem, rival.recipe, 1)
-    losses = [for_theta(theta), chosen, score([{"rate": RATE}], data, run_keys[0])[0]]
+    losses = [for_theta(theta), chosen, score([{"rate": RATE}], [(data, run_keys[0])])[0, 0]]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-6)
     assert 1.0 < float(losses[0]) < 2.0

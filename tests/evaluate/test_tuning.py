@@ -169,16 +169,26 @@ def test_a_switch_is_learned_and_points_of_a_round_differ() -> None:
 
 def score_all(rates, num_at_once: int) -> np.ndarray:
     score = scorer(problem(num_steps=3, window=Window()), SGD.recipe, num_at_once)
-    return score([{"learning_rate": rate} for rate in rates], data(1.0), jax.random.key(2))
+    draws = [(data(target), jax.random.key(seed)) for target, seed in ((1.0, 2), (3.0, 4))]
+    return score([{"learning_rate": rate} for rate in rates], draws)
 
 
 def test_points_that_do_not_fill_a_call_keep_their_places() -> None:
     """Catches a call that is filled up wrongly: 7 points in calls of 3, and in one of 16."""
     rates = np.linspace(0.1, 0.9, 7).tolist()
     expected = score_all(rates, 7)
-    assert len(np.unique(expected)) == 7
+    assert expected.shape == (7, 2)
+    assert len(np.unique(expected)) == 14
     for num_at_once in (3, 16):
         np.testing.assert_allclose(score_all(rates, num_at_once), expected, rtol=1e-6)
+
+
+def test_pools_that_are_stacked_score_as_in_turn(monkeypatch) -> None:
+    """Catches runs of a GPU's one call that meet each other's pools or keys, or change places."""
+    rates = np.linspace(0.1, 0.9, 5).tolist()
+    expected = score_all(rates, 3)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    np.testing.assert_allclose(score_all(rates, 3), expected, rtol=1e-6)
 
 
 def test_many_trials_share_one_program() -> None:

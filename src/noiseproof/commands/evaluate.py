@@ -13,7 +13,7 @@ from noiseproof.evaluate.search import estimators
 from noiseproof.experiment.build import build_experiment, check_held_out
 from noiseproof.experiment.comparison import run_comparison
 from noiseproof.experiment.contestants import MetaTrained
-from noiseproof.experiment.meta_trained import judged_alone, settings_of
+from noiseproof.experiment.meta_trained import controls_of, judged_alone, settings_of
 from noiseproof.experiment.reading import converted, with_settings
 from noiseproof.experiment.settings import as_dict
 from noiseproof.experiment.tuned import (
@@ -25,6 +25,7 @@ from noiseproof.experiment.tuned import (
 )
 from noiseproof.messages import short
 from noiseproof.metatrain.sharding import use_all_cores
+from noiseproof.published import find
 from noiseproof.results import MetaTraining, Summary
 from noiseproof.terminal.notices import tell_notices
 from noiseproof.terminal.progress import on_console
@@ -64,7 +65,8 @@ def evaluate(
     """Compares a learned optimizer with rivals; writes records and report.
 
     Args:
-        optimizer: A learned optimizer, as `noiseproof.load` takes it.
+        optimizer: A learned optimizer, as `noiseproof.load` takes it; that of a run's folder is
+            judged beside the controls of the run.
         settings: `section.key=value` over the settings that it was meta-trained with.
         folder: Where records and report go; must be new or empty, unless resumed.
         console: Where progress and the table are printed.
@@ -106,6 +108,7 @@ def evaluate(
         words=converted(loaded.card["meta_trained_on"], str, f"{place}.meta_trained_on"),
         theta=loaded.theta,
         initial_theta=loaded.learned.init(jax.random.key(seed)),
+        controls=controls_of(find(optimizer).parent),
         rivals=rivals,
         cost=converted(loaded.card["meta_training"], MetaTraining, f"{place}.meta_training"),
     )

@@ -157,8 +157,11 @@ def start_from(contains: Points, resembles: Points, found: Mapping[str, Tuned]) 
     )
 
 
-Scorer: TypeAlias = Callable[[Sequence[Values], Data, PRNGKeyArray], Float[np.ndarray, " points"]]
-"""`(points, data, key) -> losses` of one run for every point, all under the same key."""
+Draws: TypeAlias = Sequence[tuple[Data, PRNGKeyArray]]
+"""Pools of images, each with the key of the runs on it."""
+
+Scorer: TypeAlias = Callable[[Sequence[Values], Draws], Float[np.ndarray, "points draws"]]
+"""`(points, draws) -> losses` of one run for every point on every pool."""
 
 
 def tune(
@@ -202,7 +205,7 @@ def tune(
     )
     finalists = chosen_finalists(tried, start, budget.num_finalists)
     fresh = drawn(problem, problem.select_data, budget.num_final_runs, jax.random.fold_in(key, 1))
-    final = np.stack([score([one.values for one in finalists], *draw) for draw in fresh], axis=1)
+    final = score([one.values for one in finalists], fresh)
     place = int(np.argmin(final.mean(axis=1)))
     best = finalists[place]
     edges = on_edge(knobs, best.values)
@@ -269,9 +272,7 @@ def chosen_finalists(tried: Sequence[Trial], start: Start, num_finalists: int) -
     return winners + [trial for trial in others if trial not in winners]
 
 
-def drawn(
-    problem: TunedOn, data: Data, num_runs: int, key: PRNGKeyArray
-) -> list[tuple[Data, PRNGKeyArray]]:
+def drawn(problem: TunedOn, data: Data, num_runs: int, key: PRNGKeyArray) -> Draws:
     """For each run of a point a pool of its own and a key of its own, the same for all points."""
     refresh = jax.jit(problem.task.refresh)
     keys = [jax.random.split(own) for own in jax.random.split(key, num_runs)]
@@ -279,11 +280,9 @@ def drawn(
     return [(replicate(refresh(data, pool_key), mesh), run_key) for pool_key, run_key in keys]
 
 
-def mean_losses(
-    score: Scorer, points: Sequence[Values], draws: Sequence[tuple[Data, PRNGKeyArray]]
-) -> list[float]:
+def mean_losses(score: Scorer, points: Sequence[Values], draws: Draws) -> list[float]:
     """The mean loss of each point over all draws."""
-    return np.mean([score(points, *draw) for draw in draws], axis=0).tolist()
+    return score(points, draws).mean(axis=1).tolist()
 
 
 def outer_loss(problem: TunedOn, recipe: Recipe, num_runs: int, key: PRNGKeyArray) -> float:
@@ -313,9 +312,10 @@ def scorer(
     problem: TunedOn, recipe_of: Callable[[Values, int, Layout], Recipe], num_at_once: int
 ) -> Scorer:
     """What scores points, so many at once: memory does not grow with trials, and one program serves
-    all. A diverged run scores infinity. Since all runs of a call share their key, so do they
-    their images, which are gathered once.
+    all. Since all runs on a pool share their key, so do they their images, which are gathered once.
+    A GPU has room for the runs on all pools at once. A diverged run scores infinity.
     """
+    stacks_draws = jax.default_backend() != "cpu"
 
     def score(shared: tuple[Data, PRNGKeyArray], values: Values) -> Scalar:
         data, key = shared
@@ -324,22 +324,26 @@ def scorer(
             problem.task, recipe, data, problem.num_steps, key, window=problem.window
         )
 
-    @jax.jit
-    def all_scores(data: Data, values: Any, key: PRNGKeyArray) -> Float[Array, " points"]:
-        return over_runs(score, num_at_once, problem.placement)((data, key), values)
+    def on_one(draw: tuple[Data, PRNGKeyArray], values: Any) -> Float[Array, " points"]:
+        return over_runs(score, num_at_once, problem.placement)(draw, values)
 
-    def scores(
-        points: Sequence[Values], data: Data, key: PRNGKeyArray
-    ) -> Float[np.ndarray, " points"]:
+    on_all = jax.jit(jax.vmap(on_one, in_axes=(0, None)))
+    in_turn = jax.jit(on_one)
+
+    def scores(points: Sequence[Values], draws: Draws) -> Float[np.ndarray, "points draws"]:
         found = []
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws) if stacks_draws else None
         for begin in range(0, len(points), num_at_once):
             # The last call is filled up from the beginning.
             chosen = [points[(begin + at) % len(points)] for at in range(num_at_once)]
-            stacked = {
+            values = {
                 name: jnp.array([float(values[name]) for values in chosen]) for name in chosen[0]
             }
-            found.append(np.asarray(all_scores(data, stacked, key)))
-        return np.concatenate(found)[: len(points)]
+            if stacked is None:
+                found.append(np.stack([in_turn(draw, values) for draw in draws]))
+            else:
+                found.append(np.asarray(on_all(stacked, values)))
+        return np.concatenate(found, axis=1)[:, : len(points)].T
 
     return scores
 
@@ -350,12 +354,10 @@ def counted(score: Scorer, budget: Budget, on_runs: Callable[[int, int], None]) 
     total, done = num_trial_runs + budget.num_finalists * budget.num_final_runs, 0
     on_runs(done, total)
 
-    def scores(
-        points: Sequence[Values], data: Data, key: PRNGKeyArray
-    ) -> Float[np.ndarray, " points"]:
+    def scores(points: Sequence[Values], draws: Draws) -> Float[np.ndarray, "points draws"]:
         nonlocal done
-        losses = score(points, data, key)
-        done += len(points)
+        losses = score(points, draws)
+        done += losses.size
         on_runs(done, max(done, total))
         return losses
 

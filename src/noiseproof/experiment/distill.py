@@ -182,7 +182,7 @@ def select_losses(
     score = scorer(problem, lambda _values, _num_steps, _layout: recipe, 1)
     key = jax.random.fold_in(search_key(seed), 1000)
     draws = drawn(problem, problem.select_data, num_runs, key)
-    return np.array([float(score([{"": 0.0}], *draw)[0]) for draw in draws])
+    return score([{"": 0.0}], draws)[0]
 
 
 def held_out(

@@ -1,10 +1,15 @@
 """The settings that a learned optimizer was meta-trained with, as its card keeps them."""
 
+from pathlib import Path
 from typing import Any
 
-from noiseproof.experiment.reading import with_settings
+from noiseproof.experiment.reading import converted, with_settings
 from noiseproof.experiment.settings import Settings, as_dict
-from noiseproof.zoo import Loaded
+from noiseproof.types import Theta
+from noiseproof.zoo import Loaded, load_learned
+
+CONTROL = "control-"
+"""Begins the name of a control's folder, in that of a run; its outer loss ends it."""
 
 
 def settings_of(loaded: Loaded, name: str) -> Settings:
@@ -35,3 +40,17 @@ def judged_alone(settings: Settings) -> dict[str, Any]:
     values = {**as_dict(settings), "controls": [], "tasks": []}
     values["meta"] |= {"tasks_at_once": 0, "start": [], "grouped": False}
     return values
+
+
+def controls_of(folder: Path) -> tuple[tuple[str, str, Theta], ...]:
+    """The controls that a run meta-trained, as `(kind, words, theta)`; none of what is no run's.
+
+    Raises:
+        ValueError: One is damaged.
+    """
+    found = []
+    for place in sorted(folder.glob(f"{CONTROL}*")):
+        control, kind = load_learned(place), place.name.removeprefix(CONTROL)
+        words = converted(control.card["meta_trained_on"], str, f"{place}.meta_trained_on")
+        found.append((kind, words, control.theta))
+    return tuple(found)

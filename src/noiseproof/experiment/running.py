@@ -15,6 +15,7 @@ from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import device_words, provenance, run_comparison
 from noiseproof.experiment.contestants import MetaTrained
 from noiseproof.experiment.meta_problem import MetaProblem
+from noiseproof.experiment.meta_trained import CONTROL
 from noiseproof.experiment.progress import SILENT, Progress
 from noiseproof.experiment.tuned import begin, chosen_in
 from noiseproof.metatrain.memory import check_runs_fit
@@ -68,7 +69,7 @@ def run_experiment(
     save(folder, experiment, learned, {}, name=name, seed=seed)
     controls = []
     for control in experiment.controls:
-        place = folder / f"control-{control.kind}"
+        place = folder / f"{CONTROL}{control.kind}"
         other = learn(
             experiment, control.meta, control.words, place, progress, seed=seed, resume=resume
         )
