@@ -4,9 +4,9 @@ The task: a 784-32-10 perceptron on seeded uint8 images, batch 64, `adafac_mlp` 
 with 8 antithetic pairs, truncations of 20 in runs of 200, spread over devices as `noiseproof run`
 does. An inner step is one particle's step: gradient, learned update, outer loss on a clean batch
 of 64. The yardsticks: as many Adam and Muon runs as there are particles (jitted scan, the same
-batches, no outer loss), vectorized on one device, Adam spread over as many devices, too; a large
-matrix product and passes over a large array. All are measured in turn, window by window, and
-medians are printed.
+batches, no outer loss), vectorized on one device, and spread over as many devices; a large matrix
+product and passes over a large array. All are measured in turn, window by window, and medians are
+printed.
 
     python benchmarks/meta_training.py --json results/benchmarks/meta_training.json
 
@@ -201,6 +201,7 @@ def speed(
         "adam": hand_designed(objective, Recipe(optax.adam(1e-3)), data, 2 * num_pairs),
         "spread_adam": hand_designed(spread, Recipe(optax.adam(1e-3)), own, 2 * num_pairs),
         "muon": hand_designed(objective, muon(objective), data, 2 * num_pairs),
+        "spread_muon": hand_designed(spread, muon(objective), own, 2 * num_pairs),
         "product": product(),
         "passes": passes(),
     }
@@ -219,9 +220,11 @@ def speed(
         "vmapped_adam_steps_per_second": statistics.median(found["adam"].wall),
         "vmapped_muon_steps_per_second": statistics.median(found["muon"].wall),
         "spread_adam_steps_per_second": statistics.median(found["spread_adam"].wall),
+        "spread_muon_steps_per_second": statistics.median(found["spread_muon"].wall),
         "ratio_to_vmapped_adam": median_ratio(wall, found["adam"].wall),
         "ratio_to_spread_adam": median_ratio(wall, found["spread_adam"].wall),
         "ratio_to_vmapped_muon": median_ratio(wall, found["muon"].wall),
+        "ratio_to_spread_muon": median_ratio(wall, found["spread_muon"].wall),
         "ratio_to_vmapped_adam_by_cpu": median_ratio(found["meta_training"].cpu, found["adam"].cpu),
         "gflops": 1e-9 * cost["flop"] * statistics.median(wall),
         "sgemm_gflops": statistics.median(found["product"].wall),

@@ -3,6 +3,7 @@
     python results/bars.py            # every record
     python results/bars.py --readme   # the table of README.md
     python results/bars.py --prose    # what its sentences say in numbers
+    python results/bars.py --write    # writes both tables into their pages
 
 Counted are, each by its mean over severities, of `spectral` the named corruptions outside the noise
 family that no rule was developed on, whether held out or kin of what the outer loss showed; of
@@ -275,27 +276,49 @@ def opposite(difference: str) -> str:
     return difference.removeprefix("-")
 
 
+def readme_table() -> list[str]:
+    """The table of the README, line by line."""
+    return in_markdown(README_HEADER, [readme_line(*item) for item in README.items()])
+
+
+def whole_table() -> list[str]:
+    """The table of every record, and of the folds of each preset together."""
+    folders = sorted(path.parent for path in FOLDER.rglob("run.json"))
+    names = [folder.relative_to(FOLDER).as_posix() for folder in folders]
+    lines = [
+        line(f"[{name}](../results/{name})", [folder])
+        for name, folder in zip(names, folders, strict=True)
+    ]
+    folds = {folder.parent for folder in folders if folder.name.startswith("fold-")}
+    for preset in sorted(folds):
+        name = preset.relative_to(FOLDER).as_posix()
+        lines.append(line(f"{name}, all folds", sorted(preset.glob("fold-*"))))
+    return in_markdown(HEADER, lines)
+
+
+def in_markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """A table, line by line."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *lines)]
+
+
+def write(page: Path, table: Sequence[str]) -> None:
+    """Puts a table in place of the one in a page that has its header."""
+    lines = page.read_text("utf-8").split("\n")
+    begin = lines.index(table[0])
+    length = next(n for n, one in enumerate(lines[begin:]) if not one.startswith("|"))
+    lines[begin : begin + length] = table
+    page.write_text("\n".join(lines), "utf-8")
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Prints a table, or lines."""
-    if arguments == ["--prose"]:
+    """Prints a table, or lines; or writes the tables."""
+    if arguments == ["--write"]:
+        write(FOLDER.parent / "README.md", readme_table())
+        write(FOLDER.parent / "docs" / "results.md", whole_table())
+    elif arguments == ["--prose"]:
         print("\n".join(prose()))
-        return
-    if arguments == ["--readme"]:
-        header, lines = README_HEADER, [readme_line(*item) for item in README.items()]
     else:
-        folders = sorted(path.parent for path in FOLDER.rglob("run.json"))
-        header = HEADER
-        names = [folder.relative_to(FOLDER).as_posix() for folder in folders]
-        lines = [
-            line(f"[{name}](../results/{name})", [folder])
-            for name, folder in zip(names, folders, strict=True)
-        ]
-        folds = {folder.parent for folder in folders if folder.name.startswith("fold-")}
-        for preset in sorted(folds):
-            name = preset.relative_to(FOLDER).as_posix()
-            lines.append(line(f"{name}, all folds", sorted(preset.glob("fold-*"))))
-    for cells in (header, ["---"] * len(header), *lines):
-        print("|", " | ".join(cells), "|")
+        print("\n".join(readme_table() if arguments == ["--readme"] else whole_table()))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from noiseproof import cli
 from noiseproof.checkpoint import load_theta
 from noiseproof.results import (
     READERS,
+    accuracies,
     nested_violations,
+    places,
     read_record,
     read_run,
     read_summary,
@@ -196,9 +198,13 @@ def test_theta_is_judged_again_on_other_data(
 def test_a_finished_evaluation_is_resumed(
     tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the searches of the run that theta is from, which are not made again."""
-    folder = tmp_path / "evaluated"
-    words = ["evaluate", str(tiny_run), "--out", str(folder), "--tuned", str(tiny_run)]
+    """With the searches and the controls of the run that theta is from, neither made again."""
+    meta_trained, folder = tmp_path / "run", tmp_path / "evaluated"
+    for place in (meta_trained, meta_trained / "control-clean"):
+        place.mkdir()
+        for name in ("theta.json", "theta.safetensors"):
+            shutil.copy(tiny_run / name, place)
+    words = ["evaluate", str(meta_trained), "--out", str(folder), "--tuned", str(tiny_run)]
     assert cli.exit_code([*words, "--set", "tuning.num_runs=3"]) == 2
     assert "tuning.num_runs = 2', not 'tuning.num_runs = 3" in capsys.readouterr().err
     far = ["--transferred", str(tmp_path), "--set", "inner.num_steps=40"]
@@ -214,6 +220,10 @@ def test_a_finished_evaluation_is_resumed(
     assert theirs is not None
     # On its own problem nothing is transferred.
     np.testing.assert_array_equal(ours.trial_loss, theirs.trial_loss)
+    # Its control is a copy of it here.
+    control = places(read_record(folder))["structured on clean"]
+    for values in accuracies(read_record(folder)).values():
+        np.testing.assert_array_equal(values[control], values[0])
 
 
 def test_searches_share_their_draws_and_none_ends_below_what_it_contains(tiny_run: Path) -> None:
