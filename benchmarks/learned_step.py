@@ -85,7 +85,7 @@ def costs(problem: Problem, rules: list[str], num_steps: int, num_windows: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="What a step of a learned optimizer costs.")
     parser.add_argument("--rule", action="append", choices=LEARNED_OPTIMIZERS, help="default: all")
     parser.add_argument("--model", action="append", choices=PROBLEMS, help="default: all")
     parser.add_argument("--steps", type=int, default=400, help="a window")

@@ -67,11 +67,12 @@ LARGE_SIZES = (8192, 2**29)
 
 
 class Started(NamedTuple):
-    """Attributes: outer steps by their program, their first state, what else they take."""
+    """Attributes: outer steps by their program, their first state, what else they take: the data of
+    the task, or of all tasks."""
 
     advance: Callable[..., Any]
     state: Any
-    data: TaskData
+    data: TaskData | tuple[TaskData, ...]
     key: jax.Array
     num_inner_steps: int
 
@@ -234,7 +235,7 @@ def speed(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="How fast meta-training goes.")
     parser.add_argument("--rule", default="adafac_mlp", choices=LEARNED_OPTIMIZERS)
     parser.add_argument("--model", default="mlp", choices=PROBLEMS)
     parser.add_argument("--estimator", default="pes", choices=ESTIMATORS)

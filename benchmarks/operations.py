@@ -15,7 +15,7 @@ import json
 import re
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +69,7 @@ def time_by_operation(
     problem = PROBLEMS[model]
     objective, data = build_objective(problem, rule), random_data(problem)
     started = start(objective, data, num_pairs, TRUNCATION)
-    advance = started.advance.lower(started.state, data, started.key).compile()
+    advance = jax.jit(started.advance).lower(started.state, data, started.key).compile()
     state = jax.block_until_ready(advance(started.state, data, started.key))[0]
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder, create_perfetto_trace=True):
@@ -78,24 +78,24 @@ def time_by_operation(
                 state = jax.block_until_ready(advance(state, data, started.key))[0]
             seconds = time.perf_counter() - began
         traced = list(traced_seconds(Path(folder)))
-    known = instructions(advance.as_text())
-    spent = Counter()
+    known = instructions(advance.as_text() or "")
+    spent: defaultdict[str, float] = defaultdict(float)
     for name, duration in traced:
         if name in known and known[name].kind not in OUTER:
             spent[name] += duration
     num_steps = num_outer_steps * started.num_inner_steps
     return {
         "microseconds_a_step": 1e6 * seconds / num_steps,
-        "microseconds_of_all_operations": 1e6 * spent.total() / num_steps,
+        "microseconds_of_all_operations": 1e6 * sum(spent.values()) / num_steps,
         "operations": [
             {"name": name, "microseconds": 1e6 * duration / num_steps, **known[name]._asdict()}
-            for name, duration in spent.most_common(num_shown)
+            for name, duration in sorted(spent.items(), key=lambda item: -item[1])[:num_shown]
         ],
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Where the time of an outer step goes.")
     parser.add_argument("--rule", default="adafac_mlp", choices=LEARNED_OPTIMIZERS)
     parser.add_argument("--model", default="mlp", choices=PROBLEMS)
     parser.add_argument("--pairs", type=int, default=NUM_PAIRS)

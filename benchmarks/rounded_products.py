@@ -155,7 +155,7 @@ def beside(found: dict[str, np.ndarray], plain: dict[str, np.ndarray]) -> dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="What rounding factors of products changes.")
     parser.add_argument("--steps", type=int, default=500, help="of a run")
     parser.add_argument("--seeds", type=int, default=64)
     parser.add_argument("--json", type=Path, help="file for the record that is printed")

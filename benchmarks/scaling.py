@@ -133,7 +133,7 @@ def memory_of_a_pair(objective: Objective, data: TaskData, estimator: str) -> di
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="How the cost of meta-training grows.")
     parser.add_argument("--rule", default="universal", choices=LEARNED_OPTIMIZERS)
     parser.add_argument("--estimator", default="nres", choices=ESTIMATORS)
     for axis, sizes in SIZES.items():

@@ -87,7 +87,12 @@ def muon(device: str) -> Callable[[], None]:
         torch.optim.Muon(matrices, 1e-3),
         torch.optim.AdamW([param for param in params if param.ndim == 1], 1e-3),
     )
-    return lambda: [optimizer.step() for optimizer in both] and None
+
+    def step() -> None:
+        for optimizer in both:
+            optimizer.step()
+
+    return step
 
 
 def learned(device: str, foreach: bool | None) -> Callable[[], None]:
@@ -107,7 +112,7 @@ def construction(device: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="What a step of the port to PyTorch costs.")
     parser.add_argument("--steps", type=int, default=1, help="a window")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

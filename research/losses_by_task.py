@@ -59,7 +59,7 @@ def losses_by_task(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Thetas on each task of a preset.")
     parser.add_argument("preset", help="of several tasks")
     parser.add_argument("--theta", action="append", required=True, help="a shipped name or a run")
     parser.add_argument("--runs", type=int, default=2, help="of each task")

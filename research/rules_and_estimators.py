@@ -168,8 +168,10 @@ def outcome(
         "last_select_loss": scores[-1],
         "select_accuracy": accuracies(experiment, unflatten(state.best_theta), seed),
         "initial_select_accuracy": accuracies(experiment, unflatten(state.initial_theta), seed),
-        "signal_to_noise": float(np.nanmean([line.snr for line in lines])),
-        "diverged_share": statistics.fmean(line.diverged_share for line in lines),
+        "signal_to_noise": float(np.nanmean([line.snr for line in lines if line.snr is not None])),
+        "diverged_share": statistics.fmean(
+            line.diverged_share for line in lines if line.diverged_share is not None
+        ),
         "seconds": lines[-1].seconds,
         "processor_seconds": processor_seconds,
         "outer_step_seconds": float(np.median(steps)) if len(steps) else lines[-1].seconds,
@@ -200,7 +202,7 @@ def table(entries: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Every rule and every estimator on one problem.")
     parser.add_argument("--out", type=Path, help="the record, which is gone on with")
     parser.add_argument("--only", action="append", choices=ENTRIES, help="default: all")
     parser.add_argument("--seeds", type=int, default=NUM_SEEDS)
@@ -211,7 +213,7 @@ def main() -> None:
     if options.list or options.out is None:
         print("\n".join(ENTRIES))
         return
-    record = {"inner_steps": options.inner_steps, "entries": {}}
+    record: dict[str, Any] = {"inner_steps": options.inner_steps, "entries": {}}
     if options.out.is_file():
         record = json.loads(options.out.read_text("utf-8"))
         if record["inner_steps"] != options.inner_steps:
@@ -225,7 +227,9 @@ def main() -> None:
         for name in options.only or ENTRIES:
             seeds = record["entries"].setdefault(name, {})
             missing = [seed for seed in range(options.seeds) if str(seed) not in seeds]
-            parts = build(ENTRIES[name], options.inner_steps) if missing else ()
+            if not missing:
+                continue
+            parts = build(ENTRIES[name], options.inner_steps)
             for seed in missing:
                 seeds[str(seed)] = found = outcome(ENTRIES[name], *parts, seed)
                 write_whole(options.out, json.dumps(record, indent=1) + "\n")
