@@ -4,6 +4,8 @@ SEED ?= 0
 OUT ?= runs/demo
 DEMO_OPTIONS ?=
 BIN := .venv/bin
+# Python compiles what is imported; to compile the rest takes half of the installing.
+INSTALL := $(BIN)/pip install --quiet --no-compile
 
 .PHONY: demo test test-all check docs install
 demo: .venv/installed
@@ -34,15 +36,15 @@ install: .venv/installed
 
 # Pip stands behind the bar, since an upgrade of it must not install everything again.
 .venv/installed: pyproject.toml | .venv/bin/pip
-	$(BIN)/pip install --quiet --editable '.[all]'
+	$(INSTALL) --editable '.[all]'
 	touch $@
 
 .venv/installed-docs: .venv/installed
-	$(BIN)/pip install --quiet "pip>=25.1"
-	$(BIN)/pip install --quiet --group docs
+	$(INSTALL) "pip>=25.1"
+	$(INSTALL) --group docs
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet "pip>=25.1"
-	$(BIN)/pip install --quiet --group dev
+	$(INSTALL) "pip>=25.1"
+	$(INSTALL) --group dev
 	touch $@
