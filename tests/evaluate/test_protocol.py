@@ -58,7 +58,7 @@ def test_programs_that_are_compiled_side_by_side_keep_their_order_and_results() 
     told: list[tuple[str, int, int]] = []
     found = judge_all(
         [(TASK, recipe) for recipe in recipes],
-        *(MODEL, TaskData(TRAIN, TRAIN), SETS, jax.random.split(jax.random.key(0), 3)),
+        *(MODEL, TaskData(TRAIN, TRAIN), lambda: SETS, jax.random.split(jax.random.key(0), 3)),
         num_steps=30,
         num_classes=3,
         placement=Placement(),

@@ -23,13 +23,13 @@ from noiseproof import inner_loop
 from noiseproof.evaluate.samples import answers, sampled
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.evaluate.tuning import Tuned
-from noiseproof.metatrain.sharding import Placement, as_local, over_runs, replicate
+from noiseproof.metatrain.sharding import Placement, as_local, over_runs, replicate, spread
 from noiseproof.results import Curves, Kind, Scores, Trials, mean_interval
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.types import Batch, Data, Model, Params, Recipe, Task
 
-IMAGES_AT_ONCE = 1000
-"""Test images in one vectorized call."""
+IMAGES_AT_ONCE, IMAGES_A_CACHE = 1000, 50
+"""Test images in one vectorized call, and on a CPU, whose caches hold the patches of so many."""
 
 NUM_BINS = 15
 """Bins of the calibration error."""
@@ -124,7 +124,7 @@ def judge(
     """Trains a classifier under every key and tests it on every set; see `judge_all`."""
     return judge_all(
         [(task, recipe)],
-        *(model, data, test_sets, keys),
+        *(model, data, lambda: test_sets, keys),
         num_steps=num_steps,
         num_classes=num_classes,
         placement=placement,
@@ -135,7 +135,7 @@ def judge_all(
     trained: Sequence[tuple[Task, Recipe]],
     model: Model,
     data: Data,
-    test_sets: Sequence[TestSet],
+    test_sets: Callable[[], Sequence[TestSet]],
     keys: Key[Array, " seeds"],
     *,
     num_steps: int,
@@ -146,13 +146,14 @@ def judge_all(
 ) -> list[Judged]:
     """Trains a classifier by every recipe under every key and tests it on every set.
 
-    Programs are compiled side by side, as many as there are cores, and run one after another.
+    Programs are compiled side by side, as many as there are cores, while the test sets are made;
+    and run one after another.
 
     Args:
         trained: The inner problems, all of this classifier and these data, and how each is trained.
         model: The tasks' classifier.
         data: The tasks' data; their outer split is not used.
-        test_sets: What it is tested on.
+        test_sets: Makes what it is tested on; called once.
         keys: One for each seed.
         num_steps: Length of a run.
         num_classes: For the accuracy of chance.
@@ -168,15 +169,14 @@ def judge_all(
     compiled: list[Compiled] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         programs = pool.map(compiled_for, trained)
+        sets = test_sets()
         for program in programs:
             compiled.append(program)
             on_compiled(len(compiled), total)
     found: list[Judged] = []
     for program in compiled:
         found.append(
-            judged(
-                program, model, data, test_sets, keys, num_classes=num_classes, placement=placement
-            )
+            judged(program, model, data, sets, keys, num_classes=num_classes, placement=placement)
         )
         on_judged(len(found), total)
     return found
@@ -247,20 +247,34 @@ def memory_of(compiled: Compiled, num_runs: int) -> int | None:
 
 @partial(jax.jit, static_argnames="model")
 def grade(model: Model, params: Params, batch: Batch) -> Grades:
-    """Scores of classifiers that lie along the first axis, on one test set."""
+    """Scores of classifiers that lie along the first axis, on one test set.
 
-    def one_image(params: Params, image: Array, label: Array) -> tuple[Array, Array, Array]:
-        logits = model.apply(params, to_float(image)[None])[0]
-        loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, label)
-        return logits.argmax() == label, loss, jax.nn.softmax(logits).max()
+    Stretches of images are spread over all devices.
+    """
+    num_images = len(batch.labels)
+    most = IMAGES_A_CACHE if jax.default_backend() == "cpu" else IMAGES_AT_ONCE
+    at_once = min(most, num_images)
+    num_stretches = -(-num_images // at_once)
+    # The last stretch is filled up from the beginning.
+    index = np.arange(num_stretches * at_once).reshape(num_stretches, at_once) % num_images
 
-    def one_classifier(params: Params) -> Grades:
-        right, loss, confidence = jax.lax.map(
-            lambda pair: one_image(params, *pair), tuple(batch), batch_size=IMAGES_AT_ONCE
-        )
-        return Grades(right.mean(), loss.mean(), calibration_error(right, confidence))
+    def one_stretch(params: Params, images: Batch) -> tuple[Array, Array, Array]:
+        def one_classifier(params: Params) -> tuple[Array, Array, Array]:
+            logits = model.apply(params, to_float(images.images))
+            losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, images.labels)
+            right = logits.argmax(axis=1) == images.labels
+            return right, losses, jax.nn.softmax(logits).max(axis=1)
 
-    return jax.lax.map(one_classifier, params)
+        return jax.lax.map(one_classifier, params)
+
+    placement = spread(Placement(in_turn=True), num_stretches)
+    stretches = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], batch)
+    found = over_runs(one_stretch, num_stretches, placement)(params, stretches)
+    right, losses, confidence = (
+        part.swapaxes(0, 1).reshape(part.shape[1], -1)[:, :num_images] for part in found
+    )
+    errors = jax.vmap(calibration_error)(right, confidence)
+    return Grades(right.mean(axis=1), losses.mean(axis=1), errors)
 
 
 def calibration_error(

@@ -2,8 +2,8 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,14 @@ def run_comparison(
     """
     judge_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))[1]
     everyone = contestants(experiment, learned, folder, progress, seed)
-    sets = experiment.conditions.test_sets(experiment.split, corrupting(progress))
     keys = jax.random.split(judge_key, experiment.num_seeds)
-    judged = all_judged(experiment, everyone, sets, progress, keys)
+
+    @cache
+    def test_sets() -> list[TestSet]:
+        return experiment.conditions.test_sets(experiment.split, corrupting(progress))
+
+    judged = all_judged(experiment, everyone, test_sets, progress, keys)
+    sets = test_sets()
     problem, seeds = experiment.problem, list(range(experiment.num_seeds))
     num_images, num_steps = len(sets[0].batch.labels), problem.objective.num_steps
     run = Run(
@@ -96,27 +101,27 @@ def run_comparison(
 def all_judged(
     experiment: Experiment,
     everyone: Sequence[Contestant],
-    sets: list[TestSet],
+    test_sets: Callable[[], list[TestSet]],
     progress: Progress,
     keys: Key[Array, " seeds"],
 ) -> list[Judged]:
     """What the contestants' classifiers reach."""
     problem, num_keys = experiment.problem, len(keys)
-    progress.say(f"training {num_keys} classifiers with each of {len(everyone)} optimizers")
     compiled = partial(progress.part, "compiling optimizers", "programs")
 
     def on_judged(done: int, total: int) -> None:
         progress.part("training classifiers", "runs", done * num_keys, total * num_keys)
 
     def on_compiled(done: int, total: int) -> None:
+        if done == 1:
+            progress.say(f"training {num_keys} classifiers with each of {total} optimizers")
         compiled(done, total)
         if done == total:
             on_judged(0, total)
 
-    compiled(0, len(everyone))
     return judge_all(
         [(contestant.task, contestant.recipe) for contestant in everyone],
-        *(problem.model, problem.data, sets, keys),
+        *(problem.model, problem.data, test_sets, keys),
         num_steps=problem.objective.num_steps,
         num_classes=problem.dataset.num_classes,
         placement=spread(problem.objective.placement, num_keys),

@@ -5,6 +5,7 @@ that a run that is resumed does not search again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -71,9 +72,13 @@ def contestants(
         seed: Fixes the searches.
     """
     seed = search_seed(folder, seed)
+    with ThreadPoolExecutor(1) as pool:
+        # Its program and that of the first search are compiled side by side.
+        own = pool.submit(learned_contestants, experiment, learned, seed)
+        rivals = rival_contestants(experiment, learned, folder, progress, seed)
     return [
-        *learned_contestants(experiment, learned, seed),
-        *rival_contestants(experiment, learned, folder, progress, seed),
+        *own.result(),
+        *rivals,
         *transferred_contestants(experiment, learned),
         *augmented_contestants(experiment, learned, folder, progress, seed),
     ]

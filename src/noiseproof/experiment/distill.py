@@ -198,7 +198,7 @@ def held_out(
     compiled(0, len(recipes))
     judged = judge_all(
         [(problem.objective.task, recipe) for recipe in recipes.values()],
-        *(problem.model, problem.data, sets),
+        *(problem.model, problem.data, lambda: sets),
         jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), num_seeds),
         num_steps=problem.objective.num_steps,
         num_classes=problem.dataset.num_classes,

@@ -309,7 +309,7 @@ def compare(
     keys = jax.random.split(judge_key, num_seeds)
     judged = judge_all(
         [(task, one.recipe) for one in everyone],
-        *(about.model, inner, sets, keys),
+        *(about.model, inner, lambda: sets, keys),
         num_steps=objective.num_steps,
         num_classes=data.num_classes,
         placement=placement,
