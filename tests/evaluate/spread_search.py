@@ -1,4 +1,4 @@
-"""Tunes and judges on one device and on two, and prints what both found; run by a test."""
+"""Tunes and judges on one device and on several, and prints what both found; run by a test."""
 
 import json
 
@@ -6,15 +6,15 @@ import jax
 import numpy as np
 import optax
 
-from noiseproof.evaluate.protocol import judge
+from noiseproof.evaluate.protocol import grade, judge, predicted
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.evaluate.tuning import Budget, TunedOn, outer_loss, tune
 from noiseproof.inner_loop import Window
-from noiseproof.metatrain.sharding import Placement, spread, use_all_cores
+from noiseproof.metatrain.sharding import Placement, exchanged_bytes, spread, use_all_cores
 from noiseproof.models import mlp
 from noiseproof.rivals import Rival
 from noiseproof.rivals.knobs import LogUniform
-from noiseproof.tasks.image_classification import TaskData, image_classification
+from noiseproof.tasks.image_classification import TaskData, image_classification, to_float
 from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.tasks.outer_losses import mixture
 from noiseproof.types import Batch, Recipe
@@ -52,7 +52,23 @@ def found(placement: Placement) -> dict[str, list[float]]:
     }
 
 
+def graded() -> dict[str, list[float]]:
+    """Images of three stretches, the last of them not full, beside all in one call."""
+    images = np.random.default_rng(1).integers(0, 256, (110, 3, 3, 1)).astype(np.uint8)
+    batch = Batch(images, (np.arange(110) % 3).astype(np.int32))
+    params = jax.vmap(MODEL.init)(jax.random.split(jax.random.key(0), 2))
+    logits = jax.vmap(lambda one: MODEL.apply(one, to_float(images)))(params)
+    labels = np.stack([batch.labels] * 2)
+    losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return {
+        "exchanged": [exchanged_bytes(predicted.lower(MODEL, params, batch).compile())],
+        "spread": grade(MODEL, params, batch).loss.tolist(),
+        "whole": losses.mean(axis=1).tolist(),
+    }
+
+
 if __name__ == "__main__":
     use_all_cores()
     num_devices = len(jax.devices())
-    print(json.dumps([num_devices, found(Placement()), found(spread(Placement(), 8))]))
+    both = found(Placement()), found(spread(Placement(), 8))
+    print(json.dumps([num_devices, *both, graded()]))

@@ -245,12 +245,20 @@ def memory_of(compiled: Compiled, num_runs: int) -> int | None:
     return (analysis.temp_size_in_bytes + analysis.output_size_in_bytes) // num_runs
 
 
-@partial(jax.jit, static_argnames="model")
 def grade(model: Model, params: Params, batch: Batch) -> Grades:
-    """Scores of classifiers that lie along the first axis, on one test set.
+    """Scores of classifiers that lie along the first axis, on one test set."""
+    # Means over devices would make them wait for each other, which few cores can not.
+    found = as_local(predicted(model, params, batch))
+    right, losses, confidence = (
+        part.swapaxes(0, 1).reshape(part.shape[1], -1)[:, : len(batch.labels)] for part in found
+    )
+    return grades(right, losses, confidence)
 
-    Stretches of images are spread over all devices.
-    """
+
+@partial(jax.jit, static_argnames="model")
+def predicted(model: Model, params: Params, batch: Batch) -> tuple[Array, Array, Array]:
+    """Whether an image is classified rightly, its loss and the confidence, `[stretches classifiers
+    images]`: stretches of images are spread over all devices."""
     num_images = len(batch.labels)
     most = IMAGES_A_CACHE if jax.default_backend() == "cpu" else IMAGES_AT_ONCE
     at_once = min(most, num_images)
@@ -269,10 +277,16 @@ def grade(model: Model, params: Params, batch: Batch) -> Grades:
 
     placement = spread(Placement(in_turn=True), num_stretches)
     stretches = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], batch)
-    found = over_runs(one_stretch, num_stretches, placement)(params, stretches)
-    right, losses, confidence = (
-        part.swapaxes(0, 1).reshape(part.shape[1], -1)[:, :num_images] for part in found
-    )
+    return over_runs(one_stretch, num_stretches, placement)(params, stretches)
+
+
+@jax.jit
+def grades(
+    right: Bool[Array, "classifiers images"],
+    losses: Float[Array, "classifiers images"],
+    confidence: Float[Array, "classifiers images"],
+) -> Grades:
+    """What predictions are worth."""
     errors = jax.vmap(calibration_error)(right, confidence)
     return Grades(right.mean(axis=1), losses.mean(axis=1), errors)
 
