@@ -340,7 +340,7 @@ def scorer(
                 name: jnp.array([float(values[name]) for values in chosen]) for name in chosen[0]
             }
             if stacked is None:
-                found.append(np.stack([in_turn(draw, values) for draw in draws]))
+                found.append(np.stack([np.asarray(in_turn(draw, values)) for draw in draws]))
             else:
                 found.append(np.asarray(on_all(stacked, values)))
         return np.concatenate(found, axis=1)[:, : len(points)].T
