@@ -237,8 +237,8 @@ def prose() -> list[str]:
         f" {on_adam}, of tuned Muon on {on_muon} and of tuned decayed_muon on {on_decayed}",
         f"takes {trials[0]}, {trials[1]}, {trials[2]} and {trials[3]} trials on average",
         f"better on clean images (by {opposite(at_32.against('muon', at_32.clean))} points)",
-        f"is level with Muon on Fashion-MNIST with a perceptron ({white.against('muon', white.core)}"
-        " points)",
+        "is level with Muon on Fashion-MNIST with a perceptron"
+        f" ({white.against('muon', white.core)} points)",
         "With a perceptron on MNIST at 28×28 tuned decayed_muon is above universal, by"
         f" {opposite(mnist.against('decayed_muon', mnist.core))} points",
         f"better than Adam on {better[0]} (convnet) and {better[1]} (perceptron) of {len(names)}"
