@@ -123,12 +123,12 @@ def test_a_search_counts_its_runs() -> None:
     """Catches runs that are not told, and a total that is less than what is done."""
     told = []
     score = counted(
-        lambda points, _data, _key: np.zeros(len(points)),
+        lambda points, draws: np.zeros((len(points), len(draws))),
         Budget(num_trials=2, num_runs=2, num_finalists=1, num_final_runs=1),
         lambda done, total: told.append((done, total)),
     )
     for _ in range(3):
-        score([{}, {}], None, jax.random.key(0))
+        score([{}, {}], [(None, jax.random.key(0))])
     assert told == [(0, 5), (2, 5), (4, 5), (6, 6)]
 
 

@@ -31,7 +31,9 @@ def test_the_gain_is_that_of_the_record_over_the_strongest_rival() -> None:
     """Catches a gain over a weak rival, over a control, or of an older, weaker search."""
     summary = summarize(read_record(RESULTS / "court-spectral-fashion-mlp"))
     rivals = {
-        name: one for name, one in summary.held_out_improved.items() if name != "structured initial"
+        name: one
+        for name, one in summary.held_out_improved.items()
+        if not name.startswith("structured")
     }
     strongest = max(rivals.values(), key=lambda one: one.rival_mean)
     said = gain(noiseproof.card("spectral-fashion-mlp").content)
