@@ -12,6 +12,7 @@ from noiseproof.evaluate.tuning import (
     Start,
     TunedOn,
     all_trials,
+    chosen_finalists,
     drawn,
     outer_loss,
     scorer,
@@ -111,6 +112,18 @@ def test_finalists_are_chosen_on_select() -> None:
     chosen = [search(select=target, num_finalists=30) for target in (0.0, 3.0)]
     assert chosen[0].values != chosen[1].values
     assert chosen[0].select_loss < 0.1 < chosen[1].select_loss
+
+
+def test_what_is_contained_counts_among_the_finalists() -> None:
+    """Catches a call of finalists that is one too many for the devices, and one without new ones
+    where much is contained."""
+    tried = [Trial({"rate": float(rate)}, float(rate)) for rate in range(9)]
+    winners = [[Trial({"rate": -float(rate)}, 99.0)] for rate in range(1, 10)]
+    for num_winners, expected in ((0, 8), (2, 8), (9, 13)):
+        chosen = chosen_finalists(tried, Start(winners[:num_winners]), 8)
+        assert len(chosen) == expected
+        assert chosen[:num_winners] == [one for (one,) in winners[:num_winners]]
+        assert chosen[num_winners:] == tried[: expected - num_winners]
 
 
 def test_a_container_is_no_worse_than_what_it_contains() -> None:

@@ -22,7 +22,8 @@ from noiseproof import inner_loop
 from noiseproof.corruptions.keys import name_key
 from noiseproof.evaluate.search import Trial, promising_points, random_points
 from noiseproof.inner_loop import Window, check_window
-from noiseproof.metatrain.sharding import Placement, over_runs, replicate
+from noiseproof.metatrain.sharding import Placement, over_runs, replicate, spread
+from noiseproof.numerics.compiling import soon_compiled
 from noiseproof.rivals import Rival
 from noiseproof.rivals.knobs import Knobs, Values, check_knobs, on_edge, wide_enough
 from noiseproof.rivals.ranges import Points
@@ -193,6 +194,7 @@ def tune(
     check_budget(budget)
     check_knobs(rival.knobs)
     at_once = points_at_once(budget.num_trials, in_turn=problem.placement.in_turn)
+    problem = placed(problem, at_once)
     score = counted(scorer(problem, rival.recipe, at_once), budget, on_runs)
     draws = drawn(problem, problem.data, budget.num_runs, jax.random.fold_in(key, 0))
     knobs, tried, rounds = all_trials(
@@ -265,16 +267,20 @@ def all_trials(
 
 
 def chosen_finalists(tried: Sequence[Trial], start: Start, num_finalists: int) -> list[Trial]:
-    """The chosen points of what is contained, and the best of all that is known."""
+    """The chosen points of what is contained, and the best of all that is known.
+
+    So many in all, of which half are the best however much is contained.
+    """
     winners = [trials[0] for trials in start.known if trials]
     known = [trial for trials in start.known for trial in trials[1:]]
-    others = sorted((*tried, *known), key=lambda trial: trial.outer_loss)[:num_finalists]
-    return winners + [trial for trial in others if trial not in winners]
+    best = sorted((*tried, *known), key=lambda trial: trial.outer_loss)
+    others = [trial for trial in best if trial not in winners]
+    return winners + others[: max(num_finalists - len(winners), num_finalists // 2)]
 
 
 def drawn(problem: TunedOn, data: Data, num_runs: int, key: PRNGKeyArray) -> Draws:
     """For each run of a point a pool of its own and a key of its own, the same for all points."""
-    refresh = jax.jit(problem.task.refresh)
+    refresh = soon_compiled(problem.task.refresh)
     keys = [jax.random.split(own) for own in jax.random.split(key, num_runs)]
     mesh = problem.placement.mesh
     return [(replicate(refresh(data, pool_key), mesh), run_key) for pool_key, run_key in keys]
@@ -294,9 +300,36 @@ def outer_loss(problem: TunedOn, recipe: Recipe, num_runs: int, key: PRNGKeyArra
         num_runs: Runs of a trial.
         key: Of the experiment, as in `tune`.
     """
-    score = scorer(problem, lambda _values, _num_steps, _layout: recipe, 1)
-    draws = drawn(problem, problem.data, num_runs, jax.random.fold_in(key, 0))
-    return mean_losses(score, [{"": 0.0}], draws)[0]
+    key = jax.random.fold_in(key, 0)
+    return float(run_losses(recipe, problem, problem.data, num_runs, key).mean())
+
+
+def run_losses(
+    recipe: Recipe, problem: TunedOn, data: Data, num_runs: int, key: PRNGKeyArray
+) -> Float[np.ndarray, " num_runs"]:
+    """The loss of a recipe without knobs on every pool of `drawn`, all in one call."""
+    draws = drawn(problem._replace(placement=Placement()), data, num_runs, key)
+    placement = placed(problem, num_runs).placement
+
+    def one(_: None, draw: tuple[Data, PRNGKeyArray]) -> Scalar:
+        return loss_of_run(recipe, problem, *draw)
+
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws)
+    return np.asarray(jax.jit(over_runs(one, num_runs, placement))(None, stacked))
+
+
+def placed(problem: TunedOn, num_runs: int) -> TunedOn:
+    """The problem with so many runs spread over as many of its devices as they fill evenly."""
+    if problem.placement.mesh is None:
+        return problem
+    return problem._replace(placement=spread(problem.placement, num_runs))
+
+
+def loss_of_run(recipe: Recipe, problem: TunedOn, data: Data, key: PRNGKeyArray) -> Scalar:
+    """The loss of one run on a pool; infinite where it diverged."""
+    return inner_loop.score(
+        problem.task, recipe, data, problem.num_steps, key, window=problem.window
+    )
 
 
 def points_at_once(num_trials: int, *, in_turn: bool) -> int:
@@ -313,16 +346,12 @@ def scorer(
 ) -> Scorer:
     """What scores points, so many at once: memory does not grow with trials, and one program serves
     all. Since all runs on a pool share their key, so do they their images, which are gathered once.
-    A GPU has room for the runs on all pools at once. A diverged run scores infinity.
+    A GPU has room for the runs on all pools at once.
     """
     stacks_draws = jax.default_backend() != "cpu"
 
     def score(shared: tuple[Data, PRNGKeyArray], values: Values) -> Scalar:
-        data, key = shared
-        recipe = recipe_of(values, problem.num_steps, problem.layout)
-        return inner_loop.score(
-            problem.task, recipe, data, problem.num_steps, key, window=problem.window
-        )
+        return loss_of_run(recipe_of(values, problem.num_steps, problem.layout), problem, *shared)
 
     def on_one(draw: tuple[Data, PRNGKeyArray], values: Any) -> Float[Array, " points"]:
         return over_runs(score, num_at_once, problem.placement)(draw, values)

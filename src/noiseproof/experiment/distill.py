@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from noiseproof.evaluate.protocol import judge_all
 from noiseproof.evaluate.suites import TestSet
-from noiseproof.evaluate.tuning import Budget, Start, TunedOn, drawn, scorer, tune
+from noiseproof.evaluate.tuning import Budget, Start, TunedOn, run_losses, tune
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import provenance
 from noiseproof.experiment.contestants import search_key, tuned_contestants, tuned_on
@@ -179,10 +179,8 @@ def select_losses(
     problem: TunedOn, recipe: Recipe, num_runs: int, seed: int
 ) -> Float[np.ndarray, " runs"]:
     """Outer losses on fresh pools of `select` under fresh seeds, the same for all recipes."""
-    score = scorer(problem, lambda _values, _num_steps, _layout: recipe, 1)
     key = jax.random.fold_in(search_key(seed), 1000)
-    draws = drawn(problem, problem.select_data, num_runs, key)
-    return score([{"": 0.0}], draws)[0]
+    return run_losses(recipe, problem, problem.select_data, num_runs, key)
 
 
 def held_out(
