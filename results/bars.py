@@ -59,6 +59,8 @@ README = {
 PROSE = (
     "spectral-fashion-mlp/seed-0",
     "spectral-fashion-convnet/seed-0",
+    "spectral-cifar-convnet/seed-0",
+    "court-spectral-cifar-convnet",
     "gaussian-fashion-mlp/seed-0",
     "transfer-spectral-fashion-convnet/width-32-64-128",
     "transfer-spectral-fashion-mlp/width-128",
@@ -187,7 +189,9 @@ def prose() -> list[str]:
     """What sentences of the README say in numbers."""
     cells = {name: cells_of([FOLDER / name]) for name in (*README, *PROSE)}
     universal, universal_mlp, convnet_court, court, at_32 = (cells[name] for name in README)
-    before, before_convnet, white, *wide, augmented = (cells[name] for name in PROSE)
+    before, before_convnet, *on_cifar, white, wide, wide_mlp, augmented = (
+        cells[name] for name in PROSE
+    )
     weights = [load_learned(name).card["task"]["num_weights"] for name in SHIPPED]
     theta = load_learned("universal").theta
     spectral = [cells_of([path.parent]) for path in FOLDER.glob("spectral-*/**/run.json")]
@@ -204,14 +208,15 @@ def prose() -> list[str]:
     words += ["eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"]
     num_geometric = words[list(names.values()).count("geometric")].capitalize()
     lead = [
-        one.strongest()[0].split()[-3][1:] for one in (before, court, before_convnet, convnet_court)
+        one.strongest()[0].split()[-3].removeprefix("+")
+        for one in (before, court, before_convnet, convnet_court, *on_cifar)
     ]
     trials = [
         tuning_costs(one.records[0])[one.strongest()[0].split()[0]].trials_to_reach
         for one in (universal, universal_mlp, convnet_court, court)
     ]
-    better = [one.better()[0].split()[0] for one in wide]
-    against_own = wide[0].against("decayed_adam", wide[0].core)
+    better = [one.better()[0].split()[0] for one in (wide, wide_mlp)]
+    against_own = wide.against("decayed_adam", wide.core)
     plain, with_augmix = map(resnets, RESNETS)
     seeds = [len(one.records[0].run.seeds) for one in (universal, court)]
     mnist = cells_of([FOLDER / "grid" / "perceptron-on-mnist-at-28"])
@@ -227,7 +232,8 @@ def prose() -> list[str]:
         f" {-(-max(weights[1:]) // 1000) * 1000:,}",
         f"accuracy falls by {worse[0]:.1f} to {worse[-1]:.1f} points only",
         f"changed the lead over the strongest from {lead[0]} to {lead[1]} points on the"
-        f" perceptron, and from {lead[2]} to {lead[3]} on the convnet",
+        f" perceptron, from {lead[2]} to {lead[3]} on the convnet, and from {lead[4]} to"
+        f" {lead[5]} on CIFAR-10 at 16×16",
         f"mean over {len(names)} named corruptions",
         f"the standard {len(STANDARD_15)} of CIFAR-10-C without its {words[noises]} noises, and"
         f" {words[len(names) - len(in_cifar)]} of MNIST-C",

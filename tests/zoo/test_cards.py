@@ -27,16 +27,17 @@ def test_a_card_prints_as_text_and_reads_as_a_dict() -> None:
     assert "6,634 weights on 14×14×1 images" in repr(card)
 
 
-def test_the_gain_is_that_of_the_record_over_the_strongest_rival() -> None:
+@pytest.mark.parametrize("name", [path.name[len("court-") :] for path in RESULTS.glob("court-*")])
+def test_the_gain_is_that_of_the_record_over_the_strongest_rival(name: str) -> None:
     """Catches a gain over a weak rival, over a control, or of an older, weaker search."""
-    summary = summarize(read_record(RESULTS / "court-spectral-fashion-mlp"))
+    summary = summarize(read_record(RESULTS / f"court-{name}"))
     rivals = {
         name: one
         for name, one in summary.held_out_improved.items()
         if not name.startswith("structured")
     }
     strongest = max(rivals.values(), key=lambda one: one.rival_mean)
-    said = gain(noiseproof.card("spectral-fashion-mlp").content)
+    said = gain(noiseproof.card(name).content)
     assert said.startswith(f"{100 * strongest.difference:+.1f} ±")
     assert f"of {len(rivals)} tuned rivals, over {strongest.of} held-out" in said
 
