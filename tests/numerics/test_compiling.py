@@ -11,7 +11,7 @@ def add(power, numbers):
 
 def test_it_computes_alone_and_within_other_programs() -> None:
     """Catches options within a program, where JAX refuses them."""
-    program = compiling.soon_compiled(add, static_argnames=("power",))
+    program = compiling.quickly_compiled(add, static_argnames=("power",))
     numbers = jnp.arange(4.0)
     assert program(2, numbers) == 14.0
     assert jax.jit(lambda numbers: program(3, numbers))(numbers) == 36.0
@@ -20,6 +20,6 @@ def test_it_computes_alone_and_within_other_programs() -> None:
 
 def test_it_does_without_an_option_that_xla_does_not_know(monkeypatch) -> None:
     """Catches programs that end with a release of JAX that dropped an option."""
-    monkeypatch.setattr(compiling, "SOON", {"xla_cpu_no_such_option": True})
-    program = compiling.soon_compiled(add, static_argnames=("power",))
+    monkeypatch.setattr(compiling, "QUICK", {"xla_cpu_no_such_option": True})
+    program = compiling.quickly_compiled(add, static_argnames=("power",))
     assert program(2, jnp.arange(4.0)) == 14.0

@@ -15,7 +15,7 @@ from noiseproof.corruptions.keys import as_key, image_key
 from noiseproof.corruptions.severity import NUM_SEVERITIES, NamedCorruption
 from noiseproof.corruptions.suites import CORRUPTIONS
 from noiseproof.messages import short
-from noiseproof.numerics.compiling import soon_compiled
+from noiseproof.numerics.compiling import quickly_compiled
 from noiseproof.numerics.levels import quantized
 from noiseproof.types import Image, Severity
 
@@ -105,7 +105,7 @@ def _severities(severity: Any, num_images: int) -> Float[Array, "..."]:
     return jnp.asarray(levels, jnp.float32)
 
 
-@partial(soon_compiled, static_argnames=("name", "quantize"))
+@partial(quickly_compiled, static_argnames=("name", "quantize"))
 def _corrupt(
     images: Shaped[Array, "batch height width channels"],
     severity: Float[Array, "..."],

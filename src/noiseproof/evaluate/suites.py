@@ -23,7 +23,7 @@ from noiseproof.corruptions.severity import NUM_SEVERITIES
 from noiseproof.corruptions.suites import CORRUPTIONS
 from noiseproof.data.dataset import take
 from noiseproof.messages import did_you_mean, short
-from noiseproof.numerics.compiling import soon_compiled
+from noiseproof.numerics.compiling import quickly_compiled
 from noiseproof.results import Role
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.tasks.outer_losses import OuterLoss
@@ -69,7 +69,7 @@ def corrupted(split: Batch, transform: ImageTransform, key: PRNGKeyArray) -> Bat
     """Every image of a split, corrupted once, as floats."""
     images = to_float(jnp.asarray(split.images))
     keys = jax.random.split(key, images.shape[0])
-    return Batch(soon_compiled(jax.vmap(transform))(images, keys), jnp.asarray(split.labels))
+    return Batch(quickly_compiled(jax.vmap(transform))(images, keys), jnp.asarray(split.labels))
 
 
 def clean_set(split: Batch) -> TestSet:

@@ -23,7 +23,7 @@ from noiseproof.corruptions.keys import name_key
 from noiseproof.evaluate.search import Trial, promising_points, random_points
 from noiseproof.inner_loop import Window, check_window
 from noiseproof.metatrain.sharding import Placement, over_runs, replicate, spread
-from noiseproof.numerics.compiling import soon_compiled
+from noiseproof.numerics.compiling import quickly_compiled
 from noiseproof.rivals import Rival
 from noiseproof.rivals.knobs import Knobs, Values, check_knobs, on_edge, wide_enough
 from noiseproof.rivals.ranges import Points
@@ -269,7 +269,7 @@ def all_trials(
 def chosen_finalists(tried: Sequence[Trial], start: Start, num_finalists: int) -> list[Trial]:
     """The chosen points of what is contained, and the best of all that is known.
 
-    So many in all, of which half are the best however much is contained.
+    There are `num_finalists` in all, and at least half as many of the second kind.
     """
     winners = [trials[0] for trials in start.known if trials]
     known = [trial for trials in start.known for trial in trials[1:]]
@@ -280,7 +280,7 @@ def chosen_finalists(tried: Sequence[Trial], start: Start, num_finalists: int) -
 
 def drawn(problem: TunedOn, data: Data, num_runs: int, key: PRNGKeyArray) -> Draws:
     """For each run of a point a pool of its own and a key of its own, the same for all points."""
-    refresh = soon_compiled(problem.task.refresh)
+    refresh = quickly_compiled(problem.task.refresh)
     keys = [jax.random.split(own) for own in jax.random.split(key, num_runs)]
     mesh = problem.placement.mesh
     return [(replicate(refresh(data, pool_key), mesh), run_key) for pool_key, run_key in keys]
