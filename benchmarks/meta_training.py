@@ -42,6 +42,7 @@ import optax
 from noiseproof import inner_loop
 from noiseproof.inner_loop import InnerState
 from noiseproof.metatrain import Objective, nres, pes, recipe_of, target_of
+from noiseproof.metatrain.memory import on_devices
 from noiseproof.metatrain.outer_loop import Plan, build_steps
 from noiseproof.metatrain.sharding import over_runs, pairs_mesh, replicate, use_all_cores
 from noiseproof.metatrain.unrolling import start_run
@@ -189,7 +190,7 @@ def speed(
     spread = objective._replace(placement=objective.placement._replace(mesh=mesh))
     own = replicate(data, mesh)
     began = time.perf_counter()
-    started = start(spread, own, num_pairs, truncation, estimator)
+    started = start(on_devices(objective, mesh), own, num_pairs, truncation, estimator)
     training = outer_steps(started, 1)
     jax.block_until_ready(training.window())
     compile_seconds = time.perf_counter() - began

@@ -4,12 +4,22 @@ from unittest import mock
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
+from jax.sharding import Mesh
 
 from noiseproof.metatrain import memory, nres, outer_loop, target_of
-from noiseproof.metatrain.memory import check_fits, check_runs_fit, free_bytes, num_bytes
+from noiseproof.metatrain.memory import (
+    check_fits,
+    check_runs_fit,
+    free_bytes,
+    num_bytes,
+    on_devices,
+)
 from noiseproof.metatrain.outer_loop import Plan, meta_train
-from noiseproof.metatrain.sharding import Placement
+from noiseproof.metatrain.sharding import PAIRS, Placement
+from noiseproof.types import LearnedOptimizer
 
 
 def test_bytes_of_arrays_and_keys() -> None:
@@ -30,6 +40,21 @@ def test_runs_carried_by_hand(affine) -> None:
     mesh = mock.Mock(size=4)
     spread = affine.objective._replace(placement=Placement(mesh))
     assert check_runs_fit([spread], estimator, affine.data) == 2 * a_pair
+
+
+def test_runs_that_keep_much_go_in_turn(affine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches averages that are not counted, and runs on a GPU that are not stacked.
+
+    A run keeps two weights, Adam two averages of each and a count, all of four bytes.
+    """
+    adam = LearnedOptimizer(lambda _key: jnp.zeros(2), lambda *_: optax.adam(0.1))
+    objective, kept = affine.objective._replace(learned=adam), 28
+    mesh = Mesh(np.array(jax.devices()[:1]), (PAIRS,))
+    cases = ((kept - 1, "cpu", True), (kept, "cpu", False), (0, "gpu", False))
+    for many, platform, in_turn in cases:
+        monkeypatch.setattr(memory, "MANY_BYTES", many)
+        monkeypatch.setattr(jax, "default_backend", lambda platform=platform: platform)
+        assert on_devices(objective, mesh).placement == Placement(mesh, in_turn)
 
 
 def test_what_does_not_fit_is_named() -> None:

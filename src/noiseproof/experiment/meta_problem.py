@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import msgspec
-from jax.sharding import Mesh
 
 from noiseproof.experiment.choices import built, kind_of
 from noiseproof.experiment.mean_start import mean_start
@@ -28,6 +27,7 @@ from noiseproof.metatrain import (
     reparametrized,
     target_of,
 )
+from noiseproof.metatrain.memory import on_devices
 from noiseproof.metatrain.sharding import pairs_mesh
 from noiseproof.metatrain.target import Target
 from noiseproof.optimizers.groups import as_matrix
@@ -71,7 +71,7 @@ def build_meta_problem(settings: Settings, problem: Problem, data_dir: Path | No
     fresh = problem.objective.learned.init(jax.random.key(0))
     start = mean_start(meta.start, kind_of(settings.rule), fresh) if meta.start else None
     directions = as_matrix(fresh) if meta.grouped else None
-    rows = [flattened(on_mesh(one.objective, mesh), start, directions) for one in problems]
+    rows = [flattened(on_devices(one.objective, mesh), start, directions) for one in problems]
     objectives, unflatten = tuple(objective for objective, _ in rows), rows[0][1]
     if not settings.tasks:
         if meta.tasks_at_once:
@@ -96,11 +96,6 @@ def build_meta_problem(settings: Settings, problem: Problem, data_dir: Path | No
         tuple(one.select_data for one in sources),
         unflatten,
     )
-
-
-def on_mesh(objective: Objective, mesh: Mesh | None) -> Objective:
-    """The objective with its runs spread over these devices."""
-    return objective._replace(placement=objective.placement._replace(mesh=mesh))
 
 
 def build_estimator(settings: Settings, objective: Objective) -> GradientEstimator:

@@ -1,4 +1,4 @@
-"""Whether meta-training fits into the memory of a device.
+"""Whether meta-training fits into the memory of a device, and its runs into a cache.
 
 What inner runs carry from one outer step to the next is read off shapes, before anything is
 compiled; what an outer step needs in all, the compiler says.
@@ -12,11 +12,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import PRNGKeyArray
 
-from noiseproof.metatrain.objective import Objective
+from noiseproof.metatrain.objective import Objective, recipe_of
+from noiseproof.metatrain.sharding import Placement
 from noiseproof.types import Data, GradientEstimator
 
 MEMORY_TABLE = Path("/proc/meminfo")
+
+MANY_BYTES = 500_000
+"""Of a run's weights and averages: a core's cache holds two stacked pairs of less, and no more of
+those that `adafac_mlp` keeps of 25,000 weights (`benchmarks/meta_training.py`)."""
 
 KEY_BYTES = 8
 """Of a random key: its two numbers."""
@@ -70,6 +77,23 @@ def check_fits(
             f"{what} needs {needed / 1e9:.3g} GB a device, of which {available / 1e9:.3g} "
             f"GB are free: it takes {hint}."
         )
+
+
+def on_devices(objective: Objective, mesh: Mesh | None) -> Objective:
+    """The objective with its pairs spread over devices; on each they go in turn if that is faster.
+
+    So they do where runs of the classifier do, see `inner_loop.faster_in_turn`, and on a CPU where
+    a run keeps `MANY_BYTES`.
+    """
+
+    def kept(key: PRNGKeyArray) -> Any:
+        recipe, params = recipe_of(objective, objective.learned.init(key)), objective.task.init(key)
+        return params, recipe.optimizer.init(params)
+
+    in_turn = objective.placement.in_turn
+    if jax.default_backend() == "cpu" and not in_turn:
+        in_turn = num_bytes(jax.eval_shape(kept, jax.random.key(0))) > MANY_BYTES
+    return objective._replace(placement=Placement(mesh, in_turn))
 
 
 def check_runs_fit(

@@ -25,11 +25,6 @@ from noiseproof import inner_loop
 PAIRS = "pairs"
 """The mesh's one axis."""
 
-DEVICES_A_CORE = 4
-"""More than one, since devices do not wait for each other: of two cores one keeps 1.3 to 1.5
-busy, two 1.8, four and eight 1.9, and what a device holds fits better into a cache
-(`benchmarks/scaling.py`)."""
-
 MOST_DEVICES = 8
 """Calls of the comparison hold few runs, which more devices could not share."""
 
@@ -72,12 +67,13 @@ def pairs_mesh(num_pairs: int) -> Mesh | None:
 def use_all_cores() -> None:
     """Makes devices of the cores, so that runs which are spread over devices use all of them.
 
-    Nothing changes where JAX has begun already, or where the environment says how many there are.
+    One of each core: the thread of a device that has nothing to do keeps looking for work, and
+    takes time from those that have some. Nothing changes where JAX has begun already, or where the
+    environment says how many there are.
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):
-            num_devices = min(DEVICES_A_CORE * (os.cpu_count() or 1), MOST_DEVICES)
-            jax.config.update("jax_num_cpu_devices", num_devices)
+            jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MOST_DEVICES))
 
 
 def spread(placement: Placement, num_runs: int) -> Placement:
