@@ -199,7 +199,7 @@ def tune(
     draws = drawn(problem, problem.data, budget.num_runs, jax.random.fold_in(key, 0))
     knobs, tried, rounds = all_trials(
         rival.knobs,
-        lambda points: mean_losses(score, points, draws),
+        lambda points: score(points, draws).mean(axis=1).tolist(),
         budget.num_trials,
         at_once,
         start,
@@ -286,11 +286,6 @@ def drawn(problem: TunedOn, data: Data, num_runs: int, key: PRNGKeyArray) -> Dra
     return [(replicate(refresh(data, pool_key), mesh), run_key) for pool_key, run_key in keys]
 
 
-def mean_losses(score: Scorer, points: Sequence[Values], draws: Draws) -> list[float]:
-    """The mean loss of each point over all draws."""
-    return score(points, draws).mean(axis=1).tolist()
-
-
 def outer_loss(problem: TunedOn, recipe: Recipe, num_runs: int, key: PRNGKeyArray) -> float:
     """The mean outer loss of a recipe without knobs, on the pools and seeds of the searches.
 
@@ -308,14 +303,18 @@ def run_losses(
     recipe: Recipe, problem: TunedOn, data: Data, num_runs: int, key: PRNGKeyArray
 ) -> Float[np.ndarray, " num_runs"]:
     """The loss of a recipe without knobs on every pool of `drawn`, all in one call."""
-    draws = drawn(problem._replace(placement=Placement()), data, num_runs, key)
     placement = placed(problem, num_runs).placement
 
     def one(_: None, draw: tuple[Data, PRNGKeyArray]) -> Scalar:
         return loss_of_run(recipe, problem, *draw)
 
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws)
-    return np.asarray(jax.jit(over_runs(one, num_runs, placement))(None, stacked))
+    def stacked() -> tuple[Data, PRNGKeyArray]:
+        draws = drawn(problem._replace(placement=Placement()), data, num_runs, key)
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws)
+
+    # Compiled before the draws, which another thread may be compiling for a search.
+    program = jax.jit(over_runs(one, num_runs, placement)).lower(None, jax.eval_shape(stacked))
+    return np.asarray(program.compile()(None, stacked()))
 
 
 def placed(problem: TunedOn, num_runs: int) -> TunedOn:
