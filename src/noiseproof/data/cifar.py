@@ -16,7 +16,7 @@ import numpy as np
 
 from noiseproof.data.dataset import Source
 from noiseproof.data.published import first_existing, notices_of_unofficial, sha256_of
-from noiseproof.data.trust import read_up_to, reason, require_regular
+from noiseproof.data.trust import CHUNK, read_up_to, reason, require_regular
 from noiseproof.types import Batch
 
 SIZE, NUM_CHANNELS = 32, 3
@@ -171,8 +171,8 @@ def _archive_files(version: Version, archive: Path) -> dict[str, bytearray]:
     files = {}
     try:
         with gzip.open(archive) as stream:
-            whole = _at_most(stream, MOST_RECORDS * record_size(version) + (1 << 20))
-            with tarfile.open(fileobj=whole, mode="r|") as members:
+            whole = _at_most(stream, MOST_RECORDS * record_size(version) + CHUNK)
+            with tarfile.open(fileobj=whole, mode="r|", bufsize=CHUNK) as members:
                 for number, member in enumerate(members):
                     if number == MOST_MEMBERS:
                         raise ValueError(f"it holds more than {MOST_MEMBERS} files")
@@ -183,7 +183,7 @@ def _archive_files(version: Version, archive: Path) -> dict[str, bytearray]:
                         if len(files[name]) != member.size:
                             raise ValueError(f"{name} is cut off")
             # gzip checks its checksum only at the very end, where tarfile does not go.
-            while whole.read(1 << 20):
+            while whole.read(CHUNK):
                 pass
     # Damage makes tarfile, gzip and zlib raise whatever they stumble over.
     except Exception as error:
