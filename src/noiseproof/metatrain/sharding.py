@@ -67,9 +67,9 @@ def pairs_mesh(num_pairs: int) -> Mesh | None:
 def use_all_cores() -> None:
     """Makes devices of the cores, so that runs which are spread over devices use all of them.
 
-    One of each core: the thread of a device that has nothing to do keeps looking for work, and
-    takes time from those that have some. Nothing changes where JAX has begun already, or where the
-    environment says how many there are.
+    One of each core: what is spread over some devices alone takes longer where others idle
+    (docs/speed.md). Nothing changes where JAX has begun already, or where the environment says how
+    many there are.
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):
