@@ -230,7 +230,7 @@ def test_the_gallery_shows_every_corruption() -> None:
 
 
 def test_the_figure_of_the_readme_shows_its_record() -> None:
-    """Catches a figure that was not drawn anew after the record, and a caption that is not."""
+    """Catches a figure that was not drawn anew after the record, and a caption that is old."""
     drawing = runpy.run_path(str(ROOT / "docs" / "draw_readme.py"))
     shown = re.findall(r">([\d.]+)</text>", drawing["PICTURE"].read_text("utf-8"))
     means = [f"{mean:.1f}" for means in drawing["by_family"]().values() for mean in means]

@@ -1,4 +1,4 @@
-"""Whether meta-training fits into the memory of a device, and its runs into a cache.
+"""Whether meta-training fits into the memory of a device, and whether its pairs are stacked.
 
 What inner runs carry from one outer step to the next is read off shapes, before anything is
 compiled; what an outer step needs in all, the compiler says.
@@ -22,8 +22,8 @@ from noiseproof.types import Data, GradientEstimator
 MEMORY_TABLE = Path("/proc/meminfo")
 
 MANY_BYTES = 500_000
-"""Of a run's weights and averages: a core's cache holds two stacked pairs of less, and no more of
-those that `adafac_mlp` keeps of 25,000 weights (`benchmarks/meta_training.py`)."""
+"""Of a run's weights and averages: where there are more, pairs were faster in turn than stacked, or
+as fast; where there are fewer, they were slower (docs/speed.md)."""
 
 KEY_BYTES = 8
 """Of a random key: its two numbers."""
@@ -83,7 +83,7 @@ def on_devices(objective: Objective, mesh: Mesh | None) -> Objective:
     """The objective with its pairs spread over devices; on each they go in turn if that is faster.
 
     So they do where runs of the classifier do, see `inner_loop.faster_in_turn`, and on a CPU where
-    a run keeps `MANY_BYTES`.
+    a run keeps more than `MANY_BYTES`.
     """
 
     def kept(key: PRNGKeyArray) -> Any:
