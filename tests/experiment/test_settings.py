@@ -73,6 +73,19 @@ def test_a_scale_lies_between_preset_and_settings() -> None:
         with_settings({}, ["scale=gpu"], "settings")
 
 
+def test_none_is_said_in_words_where_it_is_allowed() -> None:
+    """Catches a value that messages offer and no command line can give."""
+    found = load_preset(
+        "spectral-cifar-convnet",
+        ["model.norm=none", "tuning.num_trials=none", "reparametrization.level=none"],
+    )
+    assert as_dict(found)["model"]["norm"] is None
+    assert found.tuning.num_trials is None
+    assert found.reparametrization.level == "none"
+    with pytest.raises(ValueError, match="num_steps must be a whole number, got 'none'"):
+        load_preset("spectral-cifar-convnet", ["inner.num_steps=none"])
+
+
 @pytest.mark.parametrize(
     ("section", "builders", "given"),
     [

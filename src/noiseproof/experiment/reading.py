@@ -104,11 +104,12 @@ def lay_over(values: dict[str, Any], above: Mapping[str, Any]) -> None:
 def apply_setting(values: dict[str, Any], setting: str) -> None:
     """Lays one `section.key=value` over nested values; the value is TOML, or else a bare text.
 
-    Another name of a section drops what in it was the old one's (`OF_THE_NAMED`); of another kind
+    TOML has nothing for None, which is written `none` where it is allowed. Another name of a section drops what in it was the old one's (`OF_THE_NAMED`); of another kind
     stays what the new kind has, too.
     """
     place, equals, text = setting.partition("=")
     *sections, key = place.strip().split(".")
+    root = values
     if not equals or not all((*sections, key)):
         raise ValueError(f"A setting must have the form section.key=value, got {short(setting)}.")
     for section in sections:
@@ -125,6 +126,8 @@ def apply_setting(values: dict[str, Any], setting: str) -> None:
         fields = fields_of(Settings, {sections[0]: {"kind": value}}, (sections[0],))
         for name in [name for name in values if name not in fields]:
             values.pop(name)
+    if value == "none" and allows_none(with_kinds(copy.deepcopy(root)), (*sections, key)):
+        value = None
     values[key] = value
 
 
@@ -205,6 +208,11 @@ def type_at(kind: Any, values: Any, steps: Sequence[str]) -> Any:
             kind = typing.get_type_hints(kind, include_extras=True).get(step, Any)
         values = value_at(values, (step,))
     return chosen(kind, values)
+
+
+def allows_none(values: Any, steps: Sequence[str]) -> bool:
+    """Whether a setting may be None."""
+    return types.NoneType in typing.get_args(type_at(Settings, values, steps))
 
 
 def chosen(kind: Any, values: Any) -> Any:
