@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 
 from noiseproof import inner_loop
 from noiseproof.corruptions.keys import name_key
@@ -308,7 +308,7 @@ def run_losses(
     def one(_: None, draw: tuple[Data, PRNGKeyArray]) -> Scalar:
         return loss_of_run(recipe, problem, *draw)
 
-    def stacked() -> tuple[Data, PRNGKeyArray]:
+    def stacked() -> tuple[Data, Key[Array, " num_runs"]]:
         draws = drawn(problem._replace(placement=Placement()), data, num_runs, key)
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws)
 
