@@ -29,12 +29,12 @@ from noiseproof.inner_loop import InnerState
 from noiseproof.layouts.layout import layout_of
 from noiseproof.models.resnet import resnet
 from noiseproof.models.standardized import channel_statistics, standardized
+from noiseproof.tasks.flips_and_crops import flips_and_crops
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.tasks.mixtures import mix
 from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import Batch, Layout, LearnedOptimizer, Model
 
-PAD = 4
 CALIBRATION_IMAGES = 2048
 EVALUATION_BATCH = 1000
 CHUNKS = 20
@@ -77,23 +77,6 @@ class Settings(NamedTuple):
     rivals: tuple[str, ...] = ("muon", "sgd_nesterov", "decayed_muon", "adamw", "adam", "sam")
     num_threads: int = 10
     num_seeds: int = 4
-
-
-def shifted(images: jax.Array, key: jax.Array) -> jax.Array:
-    """Random flips and crops, of padded images."""
-    flip_key, row_key, column_key = jax.random.split(key, 3)
-    size = images.shape[1]
-    flips = jax.random.bernoulli(flip_key, 0.5, (len(images), 1, 1, 1))
-    images = jnp.where(flips, images[:, :, ::-1], images)
-    padded = jnp.pad(images, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)))
-    tops, lefts = (
-        jax.random.randint(k, (len(images),), 0, 2 * PAD + 1) for k in (row_key, column_key)
-    )
-
-    def crop(image: jax.Array, top: jax.Array, left: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (top, left, 0), (size, size, image.shape[-1]))
-
-    return jax.vmap(crop)(padded, tops, lefts)
 
 
 class Programs(NamedTuple):
@@ -209,11 +192,12 @@ def compare(
     per_chunk = max(round(settings.epochs * num_images / settings.batch_size / CHUNKS), 1)
     num_steps = per_chunk * CHUNKS
 
+    def augment_one(image: jax.Array, key: jax.Array) -> jax.Array:
+        moved = flips_and_crops(image, key)
+        return moved if augmix is None else augmix(moved, jax.random.fold_in(key, 1))
+
     def augment(images: jax.Array, key: jax.Array) -> jax.Array:
-        images = shifted(images, key)
-        if augmix is None:
-            return images
-        return jax.vmap(augmix)(images, jax.random.split(jax.random.fold_in(key, 1), len(images)))
+        return jax.vmap(augment_one)(images, jax.random.split(key, len(images)))
 
     @jax.jit
     def calibrated(params: Any, images: jax.Array) -> Any:

@@ -1,18 +1,23 @@
 """What sections of the settings come to."""
 
+import typing
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 from noiseproof.corruptions.families import SPLITS
 from noiseproof.data import image_shape, load_dataset
+from noiseproof.experiment.augmentations import AUGMENTATIONS, one_after_another
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.choices import built
 from noiseproof.experiment.meta_problem import build_estimator
 from noiseproof.experiment.problem import build_problem
 from noiseproof.experiment.reading import with_settings
+from noiseproof.experiment.settings import Inner
 from noiseproof.metatrain import ESTIMATORS, Objective
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
+from noiseproof.tasks.mixtures import mix
 from noiseproof.tasks.outer_losses import OUTER_LOSSES, OuterLoss
 from noiseproof.tasks.quadratic import quadratic
 
@@ -53,6 +58,32 @@ def test_run_lengths_reach_the_estimator() -> None:
     theta = OBJECTIVE.learned.init(jax.random.key(0))
     state = estimator.init(theta, None, jax.random.key(1))
     assert state.num_truncations.tolist() == [1] * 7
+
+
+def test_training_images_go_through_one_augmentation_after_the_other() -> None:
+    """Catches a setting that no training image sees, and an order that is turned round: noise is
+    not black beyond an image that was moved before."""
+    own = Inner.__annotations__["augmentation"]
+    assert set(typing.get_args(own)) == {"none", *AUGMENTATIONS}
+    loss = outer_loss(1, "outer={kind='gaussian', std=0.2}")
+    mixture = one_after_another(["flips_and_crops", "gaussian_noise"], loss)
+    after = mix(mixture, jnp.ones((400, 8, 8, 1)), jax.random.key(0))
+    edge = after[:, 0, 0, 0]
+    assert not (edge == 0).any()
+    assert (edge < 0.5).any()
+    assert (edge > 0.5).any()
+    assert one_after_another([], loss) == ()
+
+
+def test_a_run_trains_on_augmented_images_where_its_settings_say_so() -> None:
+    """Catches a setting that no training image is touched by."""
+    losses = []
+    for augmentation in ("none", "flips_and_crops"):
+        settings = with_settings({}, [f"inner.augmentation={augmentation}"], "settings")
+        problem = build_problem(settings, None)
+        task, key = problem.objective.task, jax.random.key(0)
+        losses.append(float(task.loss(task.init(key), problem.data, key)))
+    assert losses[0] != losses[1]
 
 
 def outer_loss(num_channels: int, *settings: str) -> OuterLoss:

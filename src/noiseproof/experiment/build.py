@@ -208,8 +208,7 @@ def build_control(settings: Settings, kind: str, data_dir: Path | None) -> Contr
 def build_augmented(settings: Settings, problem: Problem, name: str) -> Augmented:
     """The problem with augmented training images, for the learned optimizer and rivals."""
     tuning, model = settings.tuning, problem.model
-    augmentation = AUGMENTATIONS[name](problem.outer_loss)
-    task = build_task(settings.inner, settings.pool, model, problem.outer_loss, augmentation)
+    task = build_task(settings.inner, settings.pool, model, problem.outer_loss, name)
     searches = (
         Search(f"{rival} with {name}", rival, num_trials(tuning, rival, model))
         for rival in tuning.augmented_rivals

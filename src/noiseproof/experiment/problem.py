@@ -1,7 +1,6 @@
 """A classifier, its data and what it is judged on, from their sections of the settings."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 from noiseproof.data import Dataset, image_shape, load_dataset
 from noiseproof.data.dataset import subset
 from noiseproof.experiment import settings as sections
+from noiseproof.experiment.augmentations import one_after_another
 from noiseproof.experiment.choices import built, kind_of
 from noiseproof.experiment.settings import Settings
 from noiseproof.inner_loop import Window, faster_in_turn
@@ -21,7 +21,6 @@ from noiseproof.models import MODELS
 from noiseproof.models.standardized import channel_statistics, standardized
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.image_classification import TaskData, image_classification
-from noiseproof.tasks.mixtures import Component
 from noiseproof.tasks.outer_losses import OUTER_LOSSES, OuterLoss
 from noiseproof.types import Batch, Model, Params, Task
 
@@ -100,16 +99,21 @@ def build_task(
     pool: sections.Pool,
     model: Model,
     outer_loss: OuterLoss,
-    augmentation: Sequence[Component] = (),
+    augmentation: str = "none",
 ) -> Task:
-    """The inner problem with an outer loss, and training images that are augmented or clean."""
+    """The inner problem with an outer loss.
+
+    Args:
+        augmentation: What training images are put through after `inner.augmentation`.
+    """
+    names = [name for name in (inner.augmentation, augmentation) if name != "none"]
     return image_classification(
         model,
         batch_size=inner.batch_size,
         outer_batch_size=pool.batch_size,
         outer_loss=outer_loss,
         pool_size=pool.size,
-        augmentation=augmentation,
+        augmentation=one_after_another(names, outer_loss),
     )
 
 

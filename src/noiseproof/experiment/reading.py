@@ -104,8 +104,9 @@ def lay_over(values: dict[str, Any], above: Mapping[str, Any]) -> None:
 def apply_setting(values: dict[str, Any], setting: str) -> None:
     """Lays one `section.key=value` over nested values; the value is TOML, or else a bare text.
 
-    TOML has nothing for None, which is written `none` where it is allowed. Another name of a section drops what in it was the old one's (`OF_THE_NAMED`); of another kind
-    stays what the new kind has, too.
+    TOML has nothing for None, which is written `none` where it is allowed. Another name of a
+    section drops what in it was the old one's (`OF_THE_NAMED`); of another kind stays what the new
+    kind has, too.
     """
     place, equals, text = setting.partition("=")
     *sections, key = place.strip().split(".")
