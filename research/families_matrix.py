@@ -31,7 +31,7 @@ from noiseproof.evaluate.protocol import judge
 from noiseproof.evaluate.suites import TestSet, clean_set, corrupted, few
 from noiseproof.experiment.build import build_experiment
 from noiseproof.experiment.meta_problem import build_estimator
-from noiseproof.experiment.problem import Problem, build_task
+from noiseproof.experiment.problem import Problem, objective_of
 from noiseproof.experiment.reading import load_preset
 from noiseproof.experiment.settings import Settings
 from noiseproof.files import write_whole
@@ -83,8 +83,7 @@ def cell(
     """Meta-trains on a family, and tests on all of them."""
     began = time.perf_counter()
     loss = outer_loss(family, image_shape(problem.dataset)[2])
-    task = build_task(settings.inner, settings.pool, problem.model, loss)
-    own = problem.objective._replace(task=task)
+    own = objective_of(settings, problem.dataset, problem.model, loss)
     objective, unflatten = flattened(own)
     built = build_estimator(settings, objective)
     plan = Plan(**{name: getattr(settings.meta, name) for name in Plan._fields})
@@ -96,7 +95,7 @@ def cell(
     trained = time.perf_counter()
     theta = unflatten(state.best_theta)
     judged = judge(
-        task,
+        own.task,
         problem.model,
         recipe_of(own, theta),
         problem.data,

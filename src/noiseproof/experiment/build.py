@@ -16,17 +16,17 @@ from noiseproof.evaluate.tuning import Budget
 from noiseproof.experiment.augmentations import AUGMENTATIONS
 from noiseproof.experiment.choices import OUTER_CHOICES, built, kind_of
 from noiseproof.experiment.meta_problem import MetaProblem, build_meta_problem
-from noiseproof.experiment.problem import Problem, build_problem, build_task
+from noiseproof.experiment.problem import Problem, build_problem, objective_of
 from noiseproof.experiment.reading import converted
 from noiseproof.experiment.settings import MetaTraining, Settings, Tuning, as_dict
 from noiseproof.messages import did_you_mean, short
-from noiseproof.metatrain import Plan
+from noiseproof.metatrain import Objective, Plan
 from noiseproof.metatrain.memory import check_fits, free_bytes, num_bytes
 from noiseproof.metatrain.outer_loop import check_plan
 from noiseproof.rivals import RIVALS
 from noiseproof.rivals.ranges import usual_num_runs, usual_num_trials
 from noiseproof.tasks.outer_losses import OUTER_LOSSES
-from noiseproof.types import Batch, Model, Task
+from noiseproof.types import Batch, Model
 
 MATCHED = " matched"
 """Ends the label of a search as long as meta-training."""
@@ -55,10 +55,10 @@ class Search(NamedTuple):
 
 
 class Augmented(NamedTuple):
-    """A task with augmented training images, and the rivals that are tuned on it."""
+    """An objective with augmented training images, and the rivals that are tuned on it."""
 
     name: str
-    task: Task
+    objective: Objective
     searches: tuple[Search, ...]
 
 
@@ -72,7 +72,7 @@ class Experiment(NamedTuple):
         controls: Meta-training on other outer losses.
         searches: Of rivals.
         budget: Of each search, save for its own number of trials.
-        augmented: Tasks that are compared apart.
+        augmented: Augmented training images, with which optimizers are compared apart.
         conditions: What classifiers are tested on.
         split: The images of the evaluation, before any corruption.
         num_seeds: Inner seeds of the evaluation.
@@ -207,13 +207,15 @@ def build_control(settings: Settings, kind: str, data_dir: Path | None) -> Contr
 
 def build_augmented(settings: Settings, problem: Problem, name: str) -> Augmented:
     """The problem with augmented training images, for the learned optimizer and rivals."""
-    tuning, model = settings.tuning, problem.model
-    task = build_task(settings.inner, settings.pool, model, problem.outer_loss, name)
+    tuning, inner, model = settings.tuning, settings.inner, problem.model
+    more = msgspec.structs.replace(inner, augmentations=(*inner.augmentations, name))
+    changed = msgspec.structs.replace(settings, inner=more)
+    objective = objective_of(changed, problem.dataset, model, problem.outer_loss)
     searches = (
         Search(f"{rival} with {name}", rival, num_trials(tuning, rival, model))
         for rival in tuning.augmented_rivals
     )
-    return Augmented(name, task, tuple(searches))
+    return Augmented(name, objective, tuple(searches))
 
 
 def build_conditions(

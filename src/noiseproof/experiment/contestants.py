@@ -149,9 +149,9 @@ def augmented_contestants(
     seed: int,
 ) -> Iterator[Contestant]:
     """With each augmentation the learned optimizer, as it is, and rivals that are tuned with it."""
-    recipe = recipe_of(experiment.problem.objective, learned.theta)
     for augmented in experiment.augmented:
-        label, task = f"{learned.rule} with {augmented.name}", augmented.task
+        label, task = f"{learned.rule} with {augmented.name}", augmented.objective.task
+        recipe = recipe_of(augmented.objective, learned.theta)
         yield Contestant(label, "augmented", learned.words, recipe, task)
         yield from tuned_contestants(
             experiment, augmented.searches, "augmented", task, folder, progress, seed

@@ -10,7 +10,6 @@ from jaxtyping import PRNGKeyArray
 
 from noiseproof.data import Dataset, image_shape, load_dataset
 from noiseproof.data.dataset import subset
-from noiseproof.experiment import settings as sections
 from noiseproof.experiment.augmentations import one_after_another
 from noiseproof.experiment.choices import built, kind_of
 from noiseproof.experiment.settings import Settings
@@ -22,7 +21,7 @@ from noiseproof.models.standardized import channel_statistics, standardized
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.image_classification import TaskData, image_classification
 from noiseproof.tasks.outer_losses import OUTER_LOSSES, OuterLoss
-from noiseproof.types import Batch, Model, Params, Task
+from noiseproof.types import Batch, Model, Params
 
 
 class Problem(NamedTuple):
@@ -71,21 +70,7 @@ def problem_of(settings: Settings, dataset: Dataset) -> Problem:
     if data.standardize:
         model = standardized(model, *channel_statistics(jnp.asarray(dataset.train.images)))
     outer_loss = built(OUTER_LOSSES, settings.outer, num_channels=shape[2])
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    steps_per_epoch = len(dataset.train.labels) / settings.inner.batch_size
-    objective = Objective(
-        task=build_task(settings.inner, settings.pool, model, outer_loss),
-        learned=built(LEARNED_OPTIMIZERS, settings.rule, steps_per_epoch=steps_per_epoch),
-        layout=layout_of(params, shape, apply=model.apply),
-        num_steps=settings.inner.num_steps,
-        window=Window(
-            loss_interval=settings.window.loss_interval,
-            last_share=settings.window.last_share,
-            max_loss=1.5 * math.log(dataset.num_classes),
-        ),
-        placement=Placement(in_turn=faster_in_turn(params, jax.default_backend())),
-    )
-    check_rule(objective, params)
+    objective = objective_of(settings, dataset, model, outer_loss)
     train, outer, select = (
         on_device(split) for split in (dataset.train, dataset.outer, dataset.select)
     )
@@ -94,27 +79,41 @@ def problem_of(settings: Settings, dataset: Dataset) -> Problem:
     return Problem(dataset, model, name, objective, data, select_data, outer_loss)
 
 
-def build_task(
-    inner: sections.Inner,
-    pool: sections.Pool,
-    model: Model,
-    outer_loss: OuterLoss,
-    augmentation: str = "none",
-) -> Task:
-    """The inner problem with an outer loss.
+def objective_of(
+    settings: Settings, dataset: Dataset, model: Model, outer_loss: OuterLoss
+) -> Objective:
+    """The task of a classifier, the learned rule, and what of a run counts.
 
-    Args:
-        augmentation: What training images are put through after `inner.augmentation`.
+    Raises:
+        ValueError: Whatever is wrong in the settings, in one line.
     """
-    names = [name for name in (inner.augmentation, augmentation) if name != "none"]
-    return image_classification(
-        model,
-        batch_size=inner.batch_size,
-        outer_batch_size=pool.batch_size,
-        outer_loss=outer_loss,
-        pool_size=pool.size,
-        augmentation=one_after_another(names, outer_loss),
+    inner, pool, window = settings.inner, settings.pool, settings.window
+    params, shape = jax.eval_shape(model.init, jax.random.key(0)), image_shape(dataset)
+    steps_per_epoch = len(dataset.train.labels) / inner.batch_size
+    if inner.augmentations:
+        # An augmented image hardly comes twice, and a rule counts how often it sees one.
+        steps_per_epoch = float(inner.num_steps)
+    objective = Objective(
+        task=image_classification(
+            model,
+            batch_size=inner.batch_size,
+            outer_batch_size=pool.batch_size,
+            outer_loss=outer_loss,
+            pool_size=pool.size,
+            augmentation=one_after_another(inner.augmentations, outer_loss),
+        ),
+        learned=built(LEARNED_OPTIMIZERS, settings.rule, steps_per_epoch=steps_per_epoch),
+        layout=layout_of(params, shape, apply=model.apply),
+        num_steps=inner.num_steps,
+        window=Window(
+            loss_interval=window.loss_interval,
+            last_share=window.last_share,
+            max_loss=1.5 * math.log(dataset.num_classes),
+        ),
+        placement=Placement(in_turn=faster_in_turn(params, jax.default_backend())),
     )
+    check_rule(objective, params)
+    return objective
 
 
 def check_rule(objective: Objective, params: Params) -> None:

@@ -61,14 +61,14 @@ class Inner(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         num_steps: Training steps of a run, 10 at least.
         batch_size: Clean training images of a step.
-        augmentation: What training images are put through, whoever trains; `none` for nothing.
+        augmentations: What training images are put through, one after the other, whoever trains.
     """
 
     num_steps: Annotated[int, Meta(ge=10, le=100 * MOST)] = 1000
     batch_size: Count = 64
-    augmentation: Literal["none", "gaussian_noise", "outer_loss", "augmix", "flips_and_crops"] = (
-        "none"
-    )
+    augmentations: tuple[
+        Literal["gaussian_noise", "outer_loss", "augmix", "flips_and_crops"], ...
+    ] = ()
 
 
 class Pool(Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,8 +169,8 @@ class Tuning(Struct, frozen=True, forbid_unknown_fields=True):
         num_finalists: Best points of a search that are scored again.
         num_final_runs: Runs of each of these.
         augmentations: What training images are put through in a further comparison each, apart:
-            `gaussian_noise`, `outer_loss`, `augmix`, `flips_and_crops`. It comes after
-            `inner.augmentation`, if there is one.
+            `gaussian_noise`, `outer_loss`, `augmix`, `flips_and_crops`; after those
+            of `inner`.
         augmented_rivals: The rivals that are tuned with each augmentation.
     """
 
