@@ -15,11 +15,12 @@ from noiseproof.experiment.meta_problem import build_estimator
 from noiseproof.experiment.problem import build_problem
 from noiseproof.experiment.reading import with_settings
 from noiseproof.experiment.settings import Inner
-from noiseproof.metatrain import ESTIMATORS, Objective
+from noiseproof.metatrain import ESTIMATORS, Objective, recipe_of
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.tasks.mixtures import mix
 from noiseproof.tasks.outer_losses import OUTER_LOSSES, OuterLoss
 from noiseproof.tasks.quadratic import quadratic
+from noiseproof.zoo.loading import load_learned
 
 OBJECTIVE = Objective(
     quadratic(num_dimensions=2), LEARNED_OPTIMIZERS["nominal_mlp"](), None, num_steps=20
@@ -84,6 +85,25 @@ def test_a_run_trains_on_augmented_images_where_its_settings_say_so() -> None:
         task, key = problem.objective.task, jax.random.key(0)
         losses.append(float(task.loss(task.init(key), problem.data, key)))
     assert losses[0] != losses[1]
+
+
+def test_an_augmented_image_counts_as_a_new_one() -> None:
+    """Catches a rule that is told of epochs in which no image comes twice."""
+    theta = load_learned("universal", 1.0).theta
+
+    def update(names: str, num_images: int) -> float:
+        settings = (
+            "rule={kind='universal', counts_epochs=true}",
+            *(f"inner.augmentations={names}", f"data.num_images={num_images}"),
+        )
+        objective = build_problem(with_settings({}, settings, "settings"), None).objective
+        params = objective.task.init(jax.random.key(0))
+        optimizer = recipe_of(objective, theta).optimizer
+        updates, _ = optimizer.update(params, optimizer.init(params), params)
+        return float(sum(abs(leaf).sum() for leaf in jax.tree.leaves(updates)))
+
+    assert update("['flips_and_crops']", 100) == update("['flips_and_crops']", 800)
+    assert update("[]", 100) != update("[]", 800)
 
 
 def outer_loss(num_channels: int, *settings: str) -> OuterLoss:
