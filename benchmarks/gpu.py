@@ -101,7 +101,9 @@ def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -
     parts = cifar(machine)
     # Nothing is selected here, so that those images are there to be trained on.
     whole = Batch(*map(np.concatenate, zip(parts.train, parts.select, strict=True)))
-    rule, theta, _ = load_learned("universal", len(whole.labels) / settings.batch_size)
+    # Flips and crops show no image twice.
+    num_steps = settings.epochs * len(whole.labels) / settings.batch_size
+    rule, theta, _ = load_learned("universal", num_steps)
     start = mean_start(STARTS, "universal", rule.init(jax.random.key(0)))
     thetas = {"universal": (rule, theta)}
     controls = {"universal before meta-training": (rule, start)}
