@@ -6,7 +6,10 @@ does in this order, each part saved as it ends and skipped where its file is the
 
 - `throughput`: the card's arithmetic and bandwidth; inner steps/s of meta-training by 512 pairs;
 - `resnet`: a ResNet-18 on CIFAR-10 by shipped thetas and tuned rivals, under 19 corruptions;
-- `augmix`: `resnet` with AugMix.
+- `augmix`: `resnet` with AugMix;
+- `resnet_8`: a residual net of 8 layers, 16 channels wide, for five epochs of 45,000 images without
+  augmentation, which takes hours on a CPU: `--minutes 600 --seconds resnet_8=36000`. It goes on
+  where it was left, and `--only` shares it between processes with a folder each.
 
 Images come from sheets, see `sheets.py`. `--small` does all of it in tiny sizes, for a CPU. Cells
 of the grid run on a GPU as they are, by `python research/grid.py`, beside this or without it.
@@ -40,31 +43,32 @@ STARTS = ("spectral-fashion-mlp", "spectral-fashion-convnet", "spectral-cifar-co
 
 ON_ITS_TASK = "spectral-cifar-convnet-gpu"
 
-SECONDS = {"throughput": 90, "resnet": 330, "augmix": 150}
+SECONDS = {"throughput": 90, "resnet": 330, "augmix": 150, "resnet_8": 200}
 """Of each part, at most, save for the one under way."""
 
 NUM_TRAIN = 25_000
-"""Images that are split into those that are trained on and those that trials are scored on."""
+"""Images that are split into those that are trained on and those that trials are scored on. Fifteen
+epochs of them are a run of a dozen seconds."""
 
 SPECTRAL = spectral_noise()
 
 
 class Machine(NamedTuple):
-    """Attributes: where records go; folders of sheets; whether all is tiny; threads that compile;
-    seconds that are left, asked anew."""
+    """Attributes: where records go; folders of sheets; whether all is tiny; contestants, all if
+    empty; threads that compile; seconds that are left, asked anew."""
 
     out: Path
     data: list[Path]
     small: bool
+    only: tuple[str, ...]
     threads: int
     seconds_left: Callable[[], float]
 
 
-def cifar(machine: Machine) -> Dataset:
+def cifar(machine: Machine, num_train: int) -> Dataset:
     """CIFAR-10 of the sheets; few images where all is tiny."""
     train, test = (read(part, machine.data) for part in ("train", "test"))
-    # Fifteen epochs of so many images are a run of a dozen seconds.
-    train = take(train, np.arange(NUM_TRAIN))
+    train = take(train, np.arange(num_train))
     if machine.small:
         train, test = take(train, np.arange(800)), take(test, np.arange(64))
     return split(Source("cifar-10", Batch(*train), test, 10))
@@ -82,9 +86,32 @@ def throughput(machine: Machine, seconds: float) -> None:
 
 
 def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -> None:
+    settings = gpu_resnet.Settings(augmentation=with_augmix)
+    if with_augmix:
+        settings = settings._replace(rivals=("muon", "sgd_nesterov", "decayed_muon", "adamw"))
+    judge(machine, seconds, name, settings, NUM_TRAIN)
+
+
+def resnet_8(machine: Machine, seconds: float) -> None:
     settings = gpu_resnet.Settings(
-        seconds=seconds, augmentation=with_augmix, num_threads=machine.threads
+        width=16,
+        depth=8,
+        epochs=5,
+        num_test=1000,
+        flips=False,
+        compute_type="float32",
+        patches=jax.default_backend() == "cpu",
+        rivals=("muon", "sgd_nesterov", "decayed_muon", "adam"),
+        num_seeds=3,
     )
+    judge(machine, seconds, "resnet_8", settings, 50_000)
+
+
+def judge(
+    machine: Machine, seconds: float, name: str, settings: gpu_resnet.Settings, num_train: int
+) -> None:
+    """Compares `universal` with tuned optimizers and itself before meta-training."""
+    settings = settings._replace(seconds=seconds, num_threads=machine.threads, only=machine.only)
     if machine.small:
         settings = settings._replace(
             width=4,
@@ -98,18 +125,16 @@ def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -
             seconds=400.0,
             compute_type="float32",
         )
-    parts = cifar(machine)
+    parts = cifar(machine, num_train)
     # Nothing is selected here, so that those images are there to be trained on.
     whole = Batch(*map(np.concatenate, zip(parts.train, parts.select, strict=True)))
     # Flips and crops show no image twice.
-    num_steps = settings.epochs * len(whole.labels) / settings.batch_size
-    rule, theta, _ = load_learned("universal", num_steps)
+    seen = settings.epochs if settings.flips else 1
+    rule, theta, _ = load_learned("universal", seen * len(whole.labels) / settings.batch_size)
     start = mean_start(STARTS, "universal", rule.init(jax.random.key(0)))
     thetas = {"universal": (rule, theta)}
     controls = {"universal before meta-training": (rule, start)}
-    if with_augmix:
-        settings = settings._replace(rivals=("muon", "sgd_nesterov", "decayed_muon", "adamw"))
-    else:
+    if name == "resnet":
         thetas[ON_ITS_TASK] = load_learned(ON_ITS_TASK)[:2]
     running = machine.out / f"{name}_running.json"
     gpu_resnet.compare(
@@ -119,7 +144,7 @@ def compare(machine: Machine, seconds: float, *, name: str, with_augmix: bool) -
         SPECTRAL,
         settings,
         running,
-        augmix=augmix() if with_augmix else None,
+        augmix=augmix() if settings.augmentation else None,
     )
     running.rename(machine.out / f"{name}.json")
 
@@ -128,6 +153,7 @@ PARTS: dict[str, Callable[[Machine, float], None]] = {
     "throughput": throughput,
     "resnet": lambda machine, seconds: compare(machine, seconds, name="resnet", with_augmix=False),
     "augmix": lambda machine, seconds: compare(machine, seconds, name="augmix", with_augmix=True),
+    "resnet_8": resnet_8,
 }
 """By name, in the order in which they run; each makes `NAME.json`."""
 
@@ -139,6 +165,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help="comma-separated, in order")
     parser.add_argument("--minutes", type=float, default=9.0, help="no part begins after these")
     parser.add_argument("--seconds", default="", help="of parts, e.g. resnet=200,augmix=150")
+    parser.add_argument("--only", default="", help="contestants of a residual net, e.g. muon,adam")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="that compile")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try it out")
     options = parser.parse_args()
@@ -152,6 +179,7 @@ def main() -> None:
         options.out,
         options.data,
         options.small,
+        tuple(name for name in options.only.split(",") if name),
         options.threads,
         lambda: limit - (time.monotonic() - began),
     )
