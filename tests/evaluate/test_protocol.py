@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +8,8 @@ import pytest
 
 from noiseproof.evaluate.protocol import (
     Judged,
+    Trained,
+    as_it_is,
     calibration_error,
     curves,
     grade,
@@ -57,8 +61,9 @@ def test_programs_that_are_compiled_side_by_side_keep_their_order_and_results() 
     recipes = [RECIPE, DIVERGING, Recipe(optax.adam(1e-3))]
     told: list[tuple[str, int, int]] = []
     found = judge_all(
-        [(TASK, recipe) for recipe in recipes],
+        [as_it_is(TASK, recipe) for recipe in recipes],
         *(MODEL, TaskData(TRAIN, TRAIN), lambda: SETS, jax.random.split(jax.random.key(0), 3)),
+        layout=(),
         num_steps=30,
         num_classes=3,
         placement=Placement(),
@@ -68,6 +73,30 @@ def test_programs_that_are_compiled_side_by_side_keep_their_order_and_results() 
     for recipe, one in zip(recipes, found, strict=True):
         np.testing.assert_array_equal(one.loss, judged(recipe).loss)
     assert told == [(name, done, 3) for name in ("compiled", "judged") for done in (1, 2, 3)]
+
+
+def test_optimizers_that_differ_in_numbers_alone_share_a_program_and_not_their_numbers() -> None:
+    """Catches a program for every theta and every transferred rival, and one that keeps the
+    numbers of the first."""
+
+    def by_sgd(values: dict[str, Any], num_steps: int, _layout: object) -> Recipe:
+        return Recipe(optax.sgd(values["rate"] / num_steps))
+
+    rates, told = (0.3, 3.0, 30.0), []
+    found = judge_all(
+        [Trained(TASK, by_sgd, {"rate": rate}) for rate in rates] + [as_it_is(TASK, RECIPE)],
+        *(MODEL, TaskData(TRAIN, TRAIN), lambda: SETS, jax.random.split(jax.random.key(0), 3)),
+        layout=(),
+        num_steps=30,
+        num_classes=3,
+        placement=Placement(),
+        on_compiled=lambda *counts: told.append(counts),
+    )
+    assert told == [(1, 2), (2, 2)]
+    for rate, one in zip(rates, found, strict=False):
+        alone = judged(Recipe(optax.sgd(rate / 30)))
+        np.testing.assert_allclose(one.loss, alone.loss, rtol=1e-5)
+    np.testing.assert_array_equal(found[-1].loss, judged().loss)
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -41,7 +41,9 @@ def test_the_best_theta_is_the_learned_one_and_the_first_stands_beside_it(
     def first_step(contestant: Contestant) -> float:
         @jax.jit
         def updates_of(params):
-            optimizer, grads = contestant.recipe.optimizer, jax.tree.map(jnp.ones_like, params)
+            _, recipe_of, theta = contestant.trained
+            optimizer = recipe_of(theta, 500, experiment.problem.objective.layout).optimizer
+            grads = jax.tree.map(jnp.ones_like, params)
             return optimizer.update(grads, optimizer.init(params), params)[0]
 
         # Of a bias, which no decay pulls while it is zero.

@@ -2,6 +2,7 @@
 
 Under one seed every optimizer starts from the same weights and sees the same batches, so that
 differences are paired, and is tested on the same images. A diverged run counts at chance.
+Optimizers that differ in numbers alone share a program.
 """
 
 import os
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from noiseproof.evaluate.tuning import Tuned
 from noiseproof.metatrain.sharding import Placement, as_local, over_runs, replicate, spread
 from noiseproof.results import Curves, Kind, Scores, Trials, mean_interval
 from noiseproof.tasks.image_classification import to_float
-from noiseproof.types import Batch, Data, Model, Params, Recipe, Task
+from noiseproof.types import Batch, Data, Layout, Model, Params, Recipe, Task
 
 IMAGES_AT_ONCE, IMAGES_A_CACHE = 1000, 50
 """Test images in one vectorized call, and on a CPU, whose caches hold the patches of so many."""
@@ -45,6 +46,25 @@ def not_told(_done: int, _total: int) -> None:
     """Tells nobody."""
 
 
+class Trained(NamedTuple):
+    """How classifiers are trained.
+
+    Attributes:
+        task: What they train on.
+        recipe_of: `(values, num_steps, layout) -> recipe`; values are traced.
+        values: Theta or knobs.
+    """
+
+    task: Task
+    recipe_of: Callable[[Any, int, Layout], Recipe]
+    values: Any
+
+
+def as_it_is(task: Task, recipe: Recipe) -> Trained:
+    """A recipe that has no values, or knows them already."""
+    return Trained(task, lambda _values, _num_steps, _layout: recipe, ())
+
+
 class Contestant(NamedTuple):
     """An optimizer in the final evaluation.
 
@@ -52,22 +72,20 @@ class Contestant(NamedTuple):
         name: As in the records.
         kind: As in the records.
         tuned_on: The outer loss that chose its theta or its knobs, in words.
-        recipe: How it trains.
-        task: What it trains on: the same for all but those that augment their images.
+        trained: How it trains: on one task for all but those that augment their images.
         tuned: What its search found; None where there was none.
         outer_loss: On the pools and under the seeds of the searches, in nats; None if not taken.
-        values: Of its knobs, where they were chosen.
+        knobs: Their values, where they were chosen.
         contains: Names of the contestants whose points its search began from.
     """
 
     name: str
     kind: Kind
     tuned_on: str
-    recipe: Recipe
-    task: Task
+    trained: Trained
     tuned: Tuned | None = None
     outer_loss: float | None = None
-    values: Mapping[str, float] = MappingProxyType({})
+    knobs: Mapping[str, float] = MappingProxyType({})
     contains: tuple[str, ...] = ()
 
 
@@ -123,8 +141,9 @@ def judge(
 ) -> Judged:
     """Trains a classifier under every key and tests it on every set; see `judge_all`."""
     return judge_all(
-        [(task, recipe)],
+        [as_it_is(task, recipe)],
         *(model, data, lambda: test_sets, keys),
+        layout=(),
         num_steps=num_steps,
         num_classes=num_classes,
         placement=placement,
@@ -132,12 +151,13 @@ def judge(
 
 
 def judge_all(
-    trained: Sequence[tuple[Task, Recipe]],
+    trained: Sequence[Trained],
     model: Model,
     data: Data,
     test_sets: Callable[[], Sequence[TestSet]],
     keys: Key[Array, " seeds"],
     *,
+    layout: Layout,
     num_steps: int,
     num_classes: int,
     placement: Placement,
@@ -147,7 +167,7 @@ def judge_all(
     """Trains a classifier by every recipe under every key and tests it on every set.
 
     Programs are compiled side by side, as many as there are cores, while the test sets are made;
-    and run one after another.
+    and run one after another. Recipes of one `recipe_of` on one task share a program.
 
     Args:
         trained: The inner problems, all of this classifier and these data, and how each is trained.
@@ -155,56 +175,79 @@ def judge_all(
         data: The tasks' data; their outer split is not used.
         test_sets: Makes what it is tested on; called once.
         keys: One for each seed.
+        layout: Of the classifier's weights, as recipes take it.
         num_steps: Length of a run.
         num_classes: For the accuracy of chance.
         placement: Where seeds are trained.
         on_compiled: `(done, total)`, called as programs are compiled.
         on_judged: `(done, total)`, called as recipes are judged.
     """
-    data, total = replicate(data, placement.mesh), len(trained)
+    data = replicate(data, placement.mesh)
+    trained = [one._replace(values=as_arguments(one.values, placement)) for one in trained]
+    kinds = {kind_of(one): one for one in reversed(trained)}
 
-    def compiled_for(pair: tuple[Task, Recipe]) -> Compiled:
-        return training(*pair, data, keys, num_steps=num_steps, placement=placement)
+    def compiled_for(one: Trained) -> Compiled:
+        return training(one, data, keys, layout=layout, num_steps=num_steps, placement=placement)
 
-    compiled: list[Compiled] = []
+    compiled: dict[tuple[int, int], Compiled] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        programs = pool.map(compiled_for, trained)
+        programs = pool.map(compiled_for, kinds.values())
         sets = test_sets()
-        for program in programs:
-            compiled.append(program)
-            on_compiled(len(compiled), total)
+        for kind, program in zip(kinds, programs, strict=True):
+            compiled[kind] = program
+            on_compiled(len(compiled), len(kinds))
     found: list[Judged] = []
-    for program in compiled:
+    for one in trained:
+        program = compiled[kind_of(one)]
         found.append(
-            judged(program, model, data, sets, keys, num_classes=num_classes, placement=placement)
+            judged(
+                program,
+                *(one.values, model, data, sets, keys),
+                num_classes=num_classes,
+                placement=placement,
+            )
         )
-        on_judged(len(found), total)
+        on_judged(len(found), len(trained))
     return found
 
 
+def kind_of(one: Trained) -> tuple[int, int]:
+    """The same for those that share a program."""
+    return id(one.task), id(one.recipe_of)
+
+
+def as_arguments(values: Any, placement: Placement) -> Any:
+    """Theta or knobs as a program takes them."""
+    dtype = jnp.result_type(float)
+    return replicate(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), values), placement.mesh)
+
+
 def training(
-    task: Task,
-    recipe: Recipe,
+    one: Trained,
     data: Data,
     keys: Key[Array, " seeds"],
     *,
+    layout: Layout,
     num_steps: int,
     placement: Placement,
 ) -> Compiled:
-    """What trains a classifier under every key, compiled."""
+    """What trains a classifier under every key, `(values, data, keys)`, compiled."""
 
     @jax.jit
-    def train(data: Data, keys: Key[Array, " seeds"]) -> inner_loop.Run:
-        def one_run(data: Data, key: PRNGKeyArray) -> inner_loop.Run:
-            return inner_loop.train(task, recipe, data, num_steps, key)
+    def train(values: Any, data: Data, keys: Key[Array, " seeds"]) -> inner_loop.Run:
+        def one_run(shared: tuple[Any, Data], key: PRNGKeyArray) -> inner_loop.Run:
+            values, data = shared
+            recipe = one.recipe_of(values, num_steps, layout)
+            return inner_loop.train(one.task, recipe, data, num_steps, key)
 
-        return over_runs(one_run, len(keys), placement)(data, keys)
+        return over_runs(one_run, len(keys), placement)((values, data), keys)
 
-    return train.lower(data, keys).compile()
+    return train.lower(one.values, data, keys).compile()
 
 
 def judged(
     program: Compiled,
+    values: Any,
     model: Model,
     data: Data,
     test_sets: Sequence[TestSet],
@@ -213,10 +256,10 @@ def judged(
     num_classes: int,
     placement: Placement,
 ) -> Judged:
-    """What the classifiers of a program reach on every set."""
+    """What the classifiers that a program trains by these values reach on every set."""
     num_devices = placement.mesh.size if placement.mesh else 1
     began = time.perf_counter()
-    runs = jax.block_until_ready(program(data, keys))
+    runs = jax.block_until_ready(program(values, data, keys))
     seconds = time.perf_counter() - began
     params = as_local(runs.params) if placement.mesh else runs.params
     scores = [grade(model, params, test_set.batch) for test_set in test_sets]

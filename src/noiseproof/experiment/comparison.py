@@ -120,8 +120,9 @@ def all_judged(
             on_judged(0, total)
 
     return judge_all(
-        [(contestant.task, contestant.recipe) for contestant in everyone],
+        [contestant.trained for contestant in everyone],
         *(problem.model, problem.data, test_sets, keys),
+        layout=problem.objective.layout,
         num_steps=problem.objective.num_steps,
         num_classes=problem.dataset.num_classes,
         placement=spread(problem.objective.placement, num_keys),
@@ -138,7 +139,7 @@ def entry(contestant: Contestant, judged: Judged) -> OptimizerEntry:
         tuned_on=contestant.tuned_on,
         trials=contestant.tuned.num_trials if contestant.tuned else 0,
         outer_loss=finite(contestant.outer_loss),
-        settings={knob: float(value) for knob, value in contestant.values.items()},
+        settings={knob: float(value) for knob, value in contestant.knobs.items()},
         contains=list(contestant.contains),
         train_seconds=judged.train_seconds,
         train_bytes=judged.train_bytes,

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import jax
 from jaxtyping import PRNGKeyArray
 
-from noiseproof.evaluate.protocol import Contestant
+from noiseproof.evaluate.protocol import Contestant, Trained
 from noiseproof.evaluate.tuning import Tuned, TunedOn, outer_loss, start_from, tune
 from noiseproof.experiment.build import MATCHED, Experiment, Search
 from noiseproof.experiment.progress import Progress
 from noiseproof.experiment.tuned import recall, remember, search_seed
-from noiseproof.metatrain import recipe_of
+from noiseproof.metatrain import recipe_by, recipe_of
 from noiseproof.metatrain.sharding import spread
 from noiseproof.results import Kind, MetaTraining
 from noiseproof.rivals import RIVALS
@@ -92,13 +92,14 @@ def learned_contestants(
     The outer loss of the first is taken where rivals' trials take it.
     """
     objective = experiment.problem.objective
+    rule = partial(recipe_by, objective.learned)
 
     def trained(label: str, kind: Kind, words: str, theta: Theta) -> Contestant:
-        recipe, task, loss = recipe_of(objective, theta), objective.task, None
+        task, loss = objective.task, None
         if kind == "learned":
-            num_runs = experiment.budget.num_runs
+            recipe, num_runs = recipe_of(objective, theta), experiment.budget.num_runs
             loss = outer_loss(tuned_on(experiment, task), recipe, num_runs, search_key(seed))
-        return Contestant(label, kind, words, recipe, task, outer_loss=loss)
+        return Contestant(label, kind, words, Trained(task, rule, theta), outer_loss=loss)
 
     return [
         trained(learned.rule, "learned", learned.words, learned.theta),
@@ -133,9 +134,8 @@ def transferred_contestants(experiment: Experiment, learned: MetaTrained) -> lis
     objective, words = experiment.problem.objective, f"{learned.words}, elsewhere"
 
     def transferred(name: str, values: Mapping[str, float]) -> Contestant:
-        recipe = RIVALS[name].recipe(values, objective.num_steps, objective.layout)
-        label = f"{name} transferred"
-        return Contestant(label, "transferred", words, recipe, objective.task, values=values)
+        trained = Trained(objective.task, RIVALS[name].recipe, values)
+        return Contestant(f"{name} transferred", "transferred", words, trained, knobs=values)
 
     wanted = [search.label for search in experiment.searches if search.label in learned.rivals]
     return [transferred(name, learned.rivals[name]) for name in wanted]
@@ -151,8 +151,9 @@ def augmented_contestants(
     """With each augmentation the learned optimizer, as it is, and rivals that are tuned with it."""
     for augmented in experiment.augmented:
         label, task = f"{learned.rule} with {augmented.name}", augmented.objective.task
-        recipe = recipe_of(augmented.objective, learned.theta)
-        yield Contestant(label, "augmented", learned.words, recipe, task)
+        rule = partial(recipe_by, augmented.objective.learned)
+        trained = Trained(task, rule, learned.theta)
+        yield Contestant(label, "augmented", learned.words, trained)
         yield from tuned_contestants(
             experiment, augmented.searches, "augmented", task, folder, progress, seed
         )
@@ -191,10 +192,7 @@ def tuned_contestants(
             search.label,
             kind,
             experiment.problem.outer_loss.words,
-            RIVALS[search.rival].recipe(
-                found[search.label].values, problem.num_steps, problem.layout
-            ),
-            task,
+            Trained(task, RIVALS[search.rival].recipe, found[search.label].values),
             found[search.label],
             found[search.label].outer_loss,
             found[search.label].values,

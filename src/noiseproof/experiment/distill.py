@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from jaxtyping import Float
 
-from noiseproof.evaluate.protocol import judge_all
+from noiseproof.evaluate.protocol import as_it_is, judge_all
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.evaluate.tuning import Budget, Start, TunedOn, run_losses, tune
 from noiseproof.experiment.build import Experiment
@@ -111,8 +111,9 @@ def distill(
             problem, rival, budget, key, name="distilled", start=worth, on_runs=tell
         )
         values, trials = search_found.values, search_found.num_trials
+    adam_recipe = adam.trained.recipe_of(adam.knobs, objective.num_steps, objective.layout)
     recipes = {
-        "adam": adam.recipe,
+        "adam": adam_recipe,
         "theta": recipe_of(objective, loaded.theta),
         "fitted": distilled_recipe(start, objective.num_steps, objective.layout),
         "distilled": distilled_recipe(values, objective.num_steps, objective.layout),
@@ -136,7 +137,7 @@ def distill(
         "trials": trials,
         "constants": values,
         "fitted": start,
-        "adam": dict(adam.values),
+        "adam": dict(adam.knobs),
         "select_losses": {name: own.tolist() for name, own in losses.items()},
         "held_out_accuracies": {name: own.tolist() for name, own in reached.items()},
         "kept": {name: [finite(number) for number in one] for name, one in kept.items()},
@@ -195,9 +196,10 @@ def held_out(
     compiled = partial(progress.part, "compiling optimizers", "programs")
     compiled(0, len(recipes))
     judged = judge_all(
-        [(problem.objective.task, recipe) for recipe in recipes.values()],
+        [as_it_is(problem.objective.task, recipe) for recipe in recipes.values()],
         *(problem.model, problem.data, lambda: sets),
         jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), num_seeds),
+        layout=problem.objective.layout,
         num_steps=problem.objective.num_steps,
         num_classes=problem.dataset.num_classes,
         placement=spread(problem.objective.placement, num_seeds),

@@ -14,7 +14,15 @@ from noiseproof.checkpoint import save_theta
 from noiseproof.corruptions.keys import name_key
 from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import named
-from noiseproof.evaluate.protocol import Contestant, curves, judge_all, scores, trials
+from noiseproof.evaluate.protocol import (
+    Contestant,
+    Trained,
+    as_it_is,
+    curves,
+    judge_all,
+    scores,
+    trials,
+)
 from noiseproof.evaluate.samples import samples
 from noiseproof.evaluate.suites import TEST_SEED, TestSet, corrupted, few
 from noiseproof.evaluate.tuning import Budget, Tuned, TunedOn, outer_loss, start_from, tune
@@ -293,14 +301,13 @@ def compare(
             kind = "learned" if part is first else "control"
             recipe = part.recipe()
             loss = outer_loss(problem, recipe, num_runs, tune_key)
-            return Contestant(name, kind, words, recipe, task, outer_loss=loss)
+            return Contestant(name, kind, words, as_it_is(task, recipe), outer_loss=loss)
         usual = usual_num_trials(part, has_filters=filters)
         budget = Budget(usual if num_trials is None else num_trials, num_runs)
         start = start_from(part.contains, part.resembles, found)
         tuned = found[name] = tune(problem, part, budget, tune_key, name=name, start=start)
-        recipe = part.recipe(tuned.values, num_steps, layout)
         return Contestant(
-            *(name, "hand", words, recipe, task),
+            *(name, "hand", words, Trained(task, part.recipe, tuned.values)),
             *(tuned, tuned.outer_loss, tuned.values),
             contains=tuple(other for other in part.contains if other in found),
         )
@@ -308,8 +315,9 @@ def compare(
     everyone = [contestant(*item) for item in contestants.items()]
     keys = jax.random.split(judge_key, num_seeds)
     judged = judge_all(
-        [(task, one.recipe) for one in everyone],
+        [one.trained for one in everyone],
         *(about.model, inner, lambda: sets, keys),
+        layout=layout,
         num_steps=objective.num_steps,
         num_classes=data.num_classes,
         placement=placement,

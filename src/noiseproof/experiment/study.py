@@ -224,10 +224,10 @@ def tuned_ones(experiment: Experiment, folder: Path, progress: Progress, seed: i
             tuned_on=one.tuned_on,
             trials=one.tuned.num_trials if one.tuned else 0,
             outer_loss=finite(one.outer_loss),
-            settings={knob: float(value) for knob, value in one.values.items()},
+            settings={knob: float(value) for knob, value in one.knobs.items()},
         )
         rival = RIVALS[one.name]
-        return Shown(entry, lambda steps: rival.recipe(one.values, steps, objective.layout))
+        return Shown(entry, lambda steps: rival.recipe(one.knobs, steps, objective.layout))
 
     return [shown(one) for one in found]
 

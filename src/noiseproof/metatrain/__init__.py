@@ -7,7 +7,7 @@ from noiseproof.metatrain.flat import flattened
 from noiseproof.metatrain.gpes import nres, pes
 from noiseproof.metatrain.joint import joint
 from noiseproof.metatrain.mixed import mixed
-from noiseproof.metatrain.objective import Objective, recipe_of
+from noiseproof.metatrain.objective import Objective, recipe_by, recipe_of
 from noiseproof.metatrain.outer_loop import Plan, meta_train
 from noiseproof.metatrain.reparametrized import reparametrized
 from noiseproof.metatrain.run_lengths import RUN_LENGTHS
@@ -42,6 +42,7 @@ __all__ = [
     "mixed",
     "nres",
     "pes",
+    "recipe_by",
     "recipe_of",
     "reparametrized",
     "target_of",

@@ -44,6 +44,9 @@ def check_whole_runs(objective: Objective) -> None:
 
 def recipe_of(objective: Objective, theta: Theta) -> Recipe:
     """The recipe that `theta` stands for."""
-    learned = objective.learned
-    optimizer = learned.optimizer(theta, objective.num_steps, objective.layout)
-    return Recipe(optimizer, answer=learned.answer)
+    return recipe_by(objective.learned, theta, objective.num_steps, objective.layout)
+
+
+def recipe_by(learned: LearnedOptimizer, theta: Theta, num_steps: int, layout: Layout) -> Recipe:
+    """The recipe that `theta` stands for under a rule, for a classifier of this layout."""
+    return Recipe(learned.optimizer(theta, num_steps, layout), answer=learned.answer)
