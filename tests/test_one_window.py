@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from noiseproof.evaluate.tuning import TunedOn, scorer
+from noiseproof.evaluate.scoring import TunedOn, scorer
 from noiseproof.inner_loop import Window
 from noiseproof.metatrain import Objective, full_backprop, target_of
 from noiseproof.metatrain.unrolling import start_run
 from noiseproof.rivals import Rival
+from noiseproof.rivals.knobs import LogUniform
 from noiseproof.tasks.quadratic import QuadraticData, quadratic
 from noiseproof.types import LearnedOptimizer, Recipe
 
@@ -22,7 +23,8 @@ def test_the_three_give_the_same_loss_of_the_same_run() -> None:
     Catches a share, an interval or a clip that one of the three has of its own.
     """
     learned = LearnedOptimizer(lambda _key: RATE, lambda theta, _steps, _layout: optax.sgd(theta))
-    rival = Rival({}, lambda values, _steps, _layout: Recipe(optax.sgd(values["rate"])))
+    knobs = {"rate": LogUniform(0.01, 1.0)}
+    rival = Rival(knobs, lambda values, _steps, _layout: Recipe(optax.sgd(values["rate"])))
     objective = Objective(
         quadratic(num_dimensions=3, noise_std=1.0),
         learned,
@@ -44,7 +46,8 @@ def test_the_three_give_the_same_loss_of_the_same_run() -> None:
 
     chosen = jax.jit(lambda theta: target_of(objective).score(theta, data, 1, key))(theta)
     problem = TunedOn(objective.task, data, data, None, objective.num_steps, objective.window)
-    score = scorer(problem, rival.recipe, 1)
-    losses = [for_theta(theta), chosen, score([{"rate": RATE}], [(data, run_keys[0])])[0, 0]]
+    draws = [(data, run_keys[0])]
+    score = scorer(problem, rival, 1, [draws])
+    losses = [for_theta(theta), chosen, score([{"rate": RATE}], draws)[0, 0]]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-6)
     assert 1.0 < float(losses[0]) < 2.0

@@ -6,16 +6,13 @@ import numpy as np
 import optax
 import pytest
 
+from noiseproof.evaluate.scoring import TunedOn, drawn, outer_loss, scorer
 from noiseproof.evaluate.search import Trial, promising_points, random_points
 from noiseproof.evaluate.tuning import (
     Budget,
     Start,
-    TunedOn,
     all_trials,
     chosen_finalists,
-    drawn,
-    outer_loss,
-    scorer,
     tune,
 )
 from noiseproof.inner_loop import Window
@@ -181,8 +178,8 @@ def test_a_switch_is_learned_and_points_of_a_round_differ() -> None:
 
 
 def score_all(rates, num_at_once: int) -> np.ndarray:
-    score = scorer(problem(num_steps=3, window=Window()), SGD.recipe, num_at_once)
     draws = [(data(target), jax.random.key(seed)) for target, seed in ((1.0, 2), (3.0, 4))]
+    score = scorer(problem(num_steps=3, window=Window()), SGD, num_at_once, [draws])
     return score([{"learning_rate": rate} for rate in rates], draws)
 
 

@@ -1,64 +1,40 @@
 """Tuning of rivals, on the very loss that theta is meta-trained on, all by the same draws.
 
-Within one experiment all rivals are scored on the same pools of images and the same inner seeds,
-of each as many as a trial has runs, since two pools differ by more than most rivals do. Points are
-scored on the `outer` split over the window of a run, that of meta-training; the best of them, and
-the best of each rival that this one contains, are scored again on fresh pools of the `select` split
-under fresh seeds, and the best there is the rival (the two-stage protocol keeps the luck of few
-runs from choosing).
+Points are scored on the `outer` split over the window of a run, that of meta-training; the best of
+them, and the best of each rival that this one contains, are scored again on fresh pools of the
+`select` split under fresh seeds, and the best there is the rival (the two-stage protocol keeps the
+luck of few runs from choosing).
 """
 
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
+from jaxtyping import Float, PRNGKeyArray
 
-from noiseproof import inner_loop
 from noiseproof.corruptions.keys import name_key
+from noiseproof.evaluate.scoring import (
+    RANDOM_SHARE,
+    Draws,
+    Scorer,
+    TunedOn,
+    drawn,
+    on_mesh,
+    placed,
+    points_at_once,
+    scorer,
+)
 from noiseproof.evaluate.search import Trial, promising_points, random_points
-from noiseproof.inner_loop import Window, check_window
-from noiseproof.metatrain.sharding import Placement, over_runs, replicate, spread
-from noiseproof.numerics.compiling import quickly_compiled
+from noiseproof.inner_loop import check_window
 from noiseproof.rivals import Rival
 from noiseproof.rivals.knobs import Knobs, Values, check_knobs, on_edge, wide_enough
 from noiseproof.rivals.ranges import Points
-from noiseproof.types import Data, Layout, Recipe, Task
-
-STACKED_AT_ONCE, IN_TURN_AT_ONCE = 16, 8
-"""Points of a round: more gain no speed on a CPU, cost memory, and are asked knowing less."""
-
-RANDOM_SHARE = 4
-"""One trial of so many is random, the first ones, but at least a round."""
 
 LONGEST = 1.25
 """A search whose best point lies on an edge goes on to this multiple of its trials."""
-
-
-class TunedOn(NamedTuple):
-    """What searches of one experiment share.
-
-    Attributes:
-        task: The inner problem, whose meta-loss is the score.
-        data: The task's data with the outer split.
-        select_data: The task's data with the select split in its place.
-        layout: The roles of the classifier's tensors.
-        num_steps: Length of a run.
-        window: Which outer losses of a run count.
-        placement: Where the runs of a call are computed.
-    """
-
-    task: Task
-    data: Data
-    select_data: Data
-    layout: Layout
-    num_steps: int
-    window: Window
-    placement: Placement = Placement()
 
 
 class Budget(NamedTuple):
@@ -158,11 +134,49 @@ def start_from(contains: Points, resembles: Points, found: Mapping[str, Tuned]) 
     )
 
 
-Draws: TypeAlias = Sequence[tuple[Data, PRNGKeyArray]]
-"""Pools of images, each with the key of the runs on it."""
+class Prepared(NamedTuple):
+    """A search that can begin.
 
-Scorer: TypeAlias = Callable[[Sequence[Values], Draws], Float[np.ndarray, "points draws"]]
-"""`(points, draws) -> losses` of one run for every point on every pool."""
+    Attributes:
+        at_once: Points of a round.
+        score: Scores points on draws; its program is compiled.
+        trials: What points are scored on, one draw for each run of a trial.
+        finals: Likewise of finalists.
+    """
+
+    at_once: int
+    score: Scorer
+    trials: Draws
+    finals: Draws
+
+
+def all_drawn(problem: TunedOn, budget: Budget, key: PRNGKeyArray) -> tuple[Draws, Draws]:
+    """What all searches of an experiment share: the draws of trials and those of finalists."""
+    return (
+        drawn(problem, problem.data, budget.num_runs, jax.random.fold_in(key, 0)),
+        drawn(problem, problem.select_data, budget.num_final_runs, jax.random.fold_in(key, 1)),
+    )
+
+
+def prepare(problem: TunedOn, rival: Rival, budget: Budget, pools: tuple[Draws, Draws]) -> Prepared:
+    """Compiles what a search needs.
+
+    Args:
+        problem: What the rival is tuned on.
+        rival: Whose knobs are searched.
+        budget: How long.
+        pools: Of `all_drawn`.
+
+    Raises:
+        ValueError: A count is not positive, or a range or the window makes no sense.
+    """
+    check_window(problem.window, problem.num_steps)
+    check_budget(budget)
+    check_knobs(rival.knobs)
+    at_once = points_at_once(budget.num_trials, in_turn=problem.placement.in_turn)
+    problem = placed(problem, at_once)
+    trials, finals = (on_mesh(draws, problem.placement.mesh) for draws in pools)
+    return Prepared(at_once, scorer(problem, rival, at_once, (trials, finals)), trials, finals)
 
 
 def tune(
@@ -173,6 +187,7 @@ def tune(
     *,
     name: str,
     start: Start = NOTHING_KNOWN,
+    prepared: Prepared | None = None,
     on_runs: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Tuned:
     """Searches the knobs of a rival.
@@ -185,29 +200,25 @@ def tune(
             the points.
         name: Of the search.
         start: What it begins from.
+        prepared: What `prepare` made of the same; None to do it here.
         on_runs: `(done, total)`, called as runs are done; the total is a forecast.
 
     Raises:
         ValueError: A count is not positive, or a range or the window makes no sense.
     """
-    check_window(problem.window, problem.num_steps)
     check_budget(budget)
-    check_knobs(rival.knobs)
-    at_once = points_at_once(budget.num_trials, in_turn=problem.placement.in_turn)
-    problem = placed(problem, at_once)
-    score = counted(scorer(problem, rival.recipe, at_once), budget, on_runs)
-    draws = drawn(problem, problem.data, budget.num_runs, jax.random.fold_in(key, 0))
+    ready = prepared or prepare(problem, rival, budget, all_drawn(problem, budget, key))
+    score = counted(ready.score, budget, on_runs)
     knobs, tried, rounds = all_trials(
         rival.knobs,
-        lambda points: score(points, draws).mean(axis=1).tolist(),
+        lambda points: score(points, ready.trials).mean(axis=1).tolist(),
         budget.num_trials,
-        at_once,
+        ready.at_once,
         start,
         int(jax.random.bits(jax.random.fold_in(name_key(name, key), 2))) // 2,
     )
     finalists = chosen_finalists(tried, start, budget.num_finalists)
-    fresh = drawn(problem, problem.select_data, budget.num_final_runs, jax.random.fold_in(key, 1))
-    final = score([one.values for one in finalists], fresh)
+    final = score([one.values for one in finalists], ready.finals)
     place = int(np.argmin(final.mean(axis=1)))
     best = finalists[place]
     edges = on_edge(knobs, best.values)
@@ -276,104 +287,6 @@ def chosen_finalists(tried: Sequence[Trial], start: Start, num_finalists: int) -
     best = sorted((*tried, *known), key=lambda trial: trial.outer_loss)
     others = [trial for trial in best if trial not in winners]
     return winners + others[: max(num_finalists - len(winners), num_finalists // 2)]
-
-
-def drawn(problem: TunedOn, data: Data, num_runs: int, key: PRNGKeyArray) -> Draws:
-    """For each run of a point a pool of its own and a key of its own, the same for all points."""
-    refresh = quickly_compiled(problem.task.refresh)
-    keys = [jax.random.split(own) for own in jax.random.split(key, num_runs)]
-    mesh = problem.placement.mesh
-    return [(replicate(refresh(data, pool_key), mesh), run_key) for pool_key, run_key in keys]
-
-
-def outer_loss(problem: TunedOn, recipe: Recipe, num_runs: int, key: PRNGKeyArray) -> float:
-    """The mean outer loss of a recipe without knobs, on the pools and seeds of the searches.
-
-    Args:
-        problem: What rivals are tuned on.
-        recipe: Such as that of a theta.
-        num_runs: Runs of a trial.
-        key: Of the experiment, as in `tune`.
-    """
-    key = jax.random.fold_in(key, 0)
-    return float(run_losses(recipe, problem, problem.data, num_runs, key).mean())
-
-
-def run_losses(
-    recipe: Recipe, problem: TunedOn, data: Data, num_runs: int, key: PRNGKeyArray
-) -> Float[np.ndarray, " num_runs"]:
-    """The loss of a recipe without knobs on every pool of `drawn`, all in one call."""
-    placement = placed(problem, num_runs).placement
-
-    def one(_: None, draw: tuple[Data, PRNGKeyArray]) -> Scalar:
-        return loss_of_run(recipe, problem, *draw)
-
-    def stacked() -> tuple[Data, Key[Array, " num_runs"]]:
-        draws = drawn(problem._replace(placement=Placement()), data, num_runs, key)
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws)
-
-    # Compiled before the draws, which another thread may be compiling for a search.
-    program = jax.jit(over_runs(one, num_runs, placement)).lower(None, jax.eval_shape(stacked))
-    return np.asarray(program.compile()(None, stacked()))
-
-
-def placed(problem: TunedOn, num_runs: int) -> TunedOn:
-    """The problem with so many runs spread over as many of its devices as they fill evenly."""
-    if problem.placement.mesh is None:
-        return problem
-    return problem._replace(placement=spread(problem.placement, num_runs))
-
-
-def loss_of_run(recipe: Recipe, problem: TunedOn, data: Data, key: PRNGKeyArray) -> Scalar:
-    """The loss of one run on a pool; infinite where it diverged."""
-    return inner_loop.score(
-        problem.task, recipe, data, problem.num_steps, key, window=problem.window
-    )
-
-
-def points_at_once(num_trials: int, *, in_turn: bool) -> int:
-    """Points of a round and of a call of the program; where twice as many would leave few rounds,
-    a share of all, so that most are asked knowing some."""
-    usual = IN_TURN_AT_ONCE if in_turn else STACKED_AT_ONCE
-    if jax.default_backend() == "cpu":
-        return min(usual, num_trials)
-    return min(2 * usual, max(num_trials // RANDOM_SHARE, 1))
-
-
-def scorer(
-    problem: TunedOn, recipe_of: Callable[[Values, int, Layout], Recipe], num_at_once: int
-) -> Scorer:
-    """What scores points, so many at once: memory does not grow with trials, and one program serves
-    all. Since all runs on a pool share their key, so do they their images, which are gathered once.
-    A GPU has room for the runs on all pools at once.
-    """
-    stacks_draws = jax.default_backend() != "cpu"
-
-    def score(shared: tuple[Data, PRNGKeyArray], values: Values) -> Scalar:
-        return loss_of_run(recipe_of(values, problem.num_steps, problem.layout), problem, *shared)
-
-    def on_one(draw: tuple[Data, PRNGKeyArray], values: Any) -> Float[Array, " points"]:
-        return over_runs(score, num_at_once, problem.placement)(draw, values)
-
-    on_all = jax.jit(jax.vmap(on_one, in_axes=(0, None)))
-    in_turn = jax.jit(on_one)
-
-    def scores(points: Sequence[Values], draws: Draws) -> Float[np.ndarray, "points draws"]:
-        found = []
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws) if stacks_draws else None
-        for begin in range(0, len(points), num_at_once):
-            # The last call is filled up from the beginning.
-            chosen = [points[(begin + at) % len(points)] for at in range(num_at_once)]
-            values = {
-                name: jnp.array([float(values[name]) for values in chosen]) for name in chosen[0]
-            }
-            if stacked is None:
-                found.append(np.stack([np.asarray(in_turn(draw, values)) for draw in draws]))
-            else:
-                found.append(np.asarray(on_all(stacked, values)))
-        return np.concatenate(found, axis=1)[:, : len(points)].T
-
-    return scores
 
 
 def counted(score: Scorer, budget: Budget, on_runs: Callable[[int, int], None]) -> Scorer:

@@ -4,18 +4,20 @@ Tuning is by far the longest part after meta-training: what was found is kept in
 that a run that is resumed does not search again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 from jaxtyping import PRNGKeyArray
 
 from noiseproof.evaluate.protocol import Contestant, Trained
-from noiseproof.evaluate.tuning import Tuned, TunedOn, outer_loss, start_from, tune
+from noiseproof.evaluate.scoring import TunedOn, outer_loss
+from noiseproof.evaluate.tuning import Budget, Prepared, Tuned, all_drawn, prepare, start_from, tune
 from noiseproof.experiment.build import MATCHED, Experiment, Search
 from noiseproof.experiment.progress import Progress
 from noiseproof.experiment.tuned import recall, remember, search_seed
@@ -25,6 +27,8 @@ from noiseproof.results import Kind, MetaTraining
 from noiseproof.rivals import RIVALS
 from noiseproof.rivals.ranges import Points
 from noiseproof.types import Task, Theta
+
+Result = TypeVar("Result")
 
 NUM_SPREAD = 8
 """Points of a call at least, of which each device takes as many."""
@@ -170,19 +174,35 @@ def tuned_contestants(
 ) -> list[Contestant]:
     """Rivals at the best knobs of their searches, which the folder may know already.
 
-    What others contain is searched first, so that they can begin from it.
+    What others contain is searched first, so that they can begin from it. While one is searched the
+    program of the next is compiled.
     """
     problem, order, key = tuned_on(experiment, task), list(RIVALS), search_key(seed)
+    in_order = sorted(searches, key=lambda search: order.index(search.rival))
+    known = {search.label: recall(folder, search) for search in in_order}
+    pools = cache(lambda: all_drawn(problem, experiment.budget, key))
+
+    def budget_of(search: Search) -> Budget:
+        return experiment.budget._replace(num_trials=search.num_trials or 1)
+
+    def prepared(search: Search) -> Prepared:
+        return prepare(problem, RIVALS[search.rival], budget_of(search), pools())
+
+    new = [search for search in in_order if known[search.label] is None]
+    ready = one_ahead([partial(prepared, search) for search in new])
     found: dict[str, Tuned] = {}
-    for search in sorted(searches, key=lambda search: order.index(search.rival)):
-        tuned = recall(folder, search)
+    for search in in_order:
+        tuned = known[search.label]
         if tuned is None:
             progress.say(f"tuning {search.label}, {search.num_trials} trials")
-            budget = experiment.budget._replace(num_trials=search.num_trials or 1)
             rival = RIVALS[search.rival]
-            start = start_from(contained(search), of_its_kind(search, rival.resembles), found)
-            tell = partial(progress.part, f"tuning {search.label}", "runs")
-            tuned = tune(problem, rival, budget, key, name=search.label, start=start, on_runs=tell)
+            tuned = tune(
+                *(problem, rival, budget_of(search), key),
+                name=search.label,
+                start=start_from(contained(search), of_its_kind(search, rival.resembles), found),
+                prepared=next(ready),
+                on_runs=partial(progress.part, f"tuning {search.label}", "runs"),
+            )
             remember(folder, search.label, tuned, seed)
         found[search.label] = tuned
         values = "  ".join(f"{knob} {value:.3g}" for knob, value in tuned.values.items())
@@ -200,6 +220,18 @@ def tuned_contestants(
         )
         for search in searches
     ]
+
+
+def one_ahead(jobs: Sequence[Callable[[], Result]]) -> Iterator[Result]:
+    """What the jobs give, in their order; while a result is worked with, the next is made."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(job))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def search_key(seed: int) -> PRNGKeyArray:

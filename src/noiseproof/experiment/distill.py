@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from noiseproof.evaluate.protocol import as_it_is, judge_all
+from noiseproof.evaluate.scoring import TunedOn, run_losses
 from noiseproof.evaluate.suites import TestSet
-from noiseproof.evaluate.tuning import Budget, Start, TunedOn, run_losses, tune
+from noiseproof.evaluate.tuning import Budget, Start, tune
 from noiseproof.experiment.build import Experiment
 from noiseproof.experiment.comparison import provenance
 from noiseproof.experiment.contestants import search_key, tuned_contestants, tuned_on

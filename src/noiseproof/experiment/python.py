@@ -24,8 +24,9 @@ from noiseproof.evaluate.protocol import (
     trials,
 )
 from noiseproof.evaluate.samples import samples
+from noiseproof.evaluate.scoring import TunedOn, outer_loss
 from noiseproof.evaluate.suites import TEST_SEED, TestSet, corrupted, few
-from noiseproof.evaluate.tuning import Budget, Tuned, TunedOn, outer_loss, start_from, tune
+from noiseproof.evaluate.tuning import Budget, Tuned, start_from, tune
 from noiseproof.experiment.build import has_filters
 from noiseproof.experiment.comparison import condition, device_words, entry, provenance
 from noiseproof.experiment.problem import on_device
