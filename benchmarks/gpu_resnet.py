@@ -2,8 +2,9 @@
 
 Every rival's settings are chosen by a few runs of a tenth of the length, by the cross-entropy on
 held-out training images under noise of random spectrum, warps and clean: what thetas were
-meta-trained on. A rate at the edge of those that were tried is followed by the next. All 19
-corruptions of CIFAR-10-C are computed with this package, on test images. Thetas are not tuned.
+meta-trained on. A best rate or decay at the end of those that were tried is followed by the next.
+All 19 corruptions of CIFAR-10-C are computed with this package, on test images. Thetas are not
+tuned.
 """
 
 import json
@@ -168,17 +169,21 @@ def without_score(trial: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in trial.items() if name != "score"}
 
 
-def beyond(trials: list[dict[str, float]]) -> dict[str, float] | None:
-    """The next rate, by a factor of the ladder's own, where the best is at its end; else None."""
-    best, rates = best_of(trials), sorted({one["learning_rate"] for one in trials})
-    rate = best["learning_rate"]
-    if rate == rates[-1]:
-        further = rate * rate / rates[-2]
-    elif rate == rates[0]:
-        further = rate * rate / rates[1]
-    else:
-        return None
-    return {**without_score(best), "learning_rate": further}
+def beyond(
+    first: list[dict[str, float]], trials: list[dict[str, float]]
+) -> dict[str, float] | None:
+    """The best trial with its next rate or decay, by a factor of the ladder's own, where it stands
+    at the end of those tried; None where it stands at no end. Decays drawn at random are left."""
+    best = best_of(trials)
+    for name, value in without_score(best).items():
+        ladder, begun = (sorted({one[name] for one in some}) for some in (trials, first))
+        if len(ladder) == 1 or (name != "learning_rate" and len(begun) == len(first)):
+            continue
+        if value == ladder[-1]:
+            return {**without_score(best), name: value * value / ladder[-2]}
+        if value == ladder[0]:
+            return {**without_score(best), name: value * value / ladder[1]}
+    return None
 
 
 def compare(
@@ -350,13 +355,17 @@ def compare(
     def tune(name: str) -> Any:
         own = record["contestants"].setdefault(name, {"runs": []})
         trials = own.setdefault("trials", [])
-        waiting = contestants[name].trials[len(trials) :] or [beyond(trials)]
+        first = contestants[name].trials
+        waiting = first[len(trials) :] or [beyond(first, trials)]
         while waiting[0] is not None:
             params, _ = run(programs[name].result(), waiting[0], 2, 100)
             trials.append({**waiting.pop(0), "score": float(losses_of(params, scored))})
             write()
-            waiting = waiting or [beyond(trials)]
-        own["chosen"] = trials.index(best_of(trials))
+            waiting = waiting or [beyond(first, trials)]
+        chosen = trials.index(best_of(trials))
+        if own.get("chosen", chosen) != chosen:
+            own["runs"] = []
+        own["chosen"] = chosen
         return without_score(best_of(trials))
 
     chosen: dict[str, Any] = {}
