@@ -160,6 +160,19 @@ def test_a_demo_replaces_a_demo_and_nothing_else(
     assert json.loads((folder / "config.json").read_text())["seed"] == 1
 
 
+@pytest.mark.parametrize("command", ["train", "study", "distill"])
+def test_no_command_changes_the_rule_that_comes_with_a_theta(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches half of an optimizer that is dropped, or a traceback over its weights."""
+    name, out = "spectral-fashion-mlp-augmented", tmp_path / "out.safetensors"
+    given = {"train": ["digits", "--optimizer", name]}.get(command, [name])
+    words = [command, *given, "--out", str(out), "--set", "rule.augments=false"]
+    assert cli.exit_code(words) == 2
+    assert "The rule comes with" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_the_table_is_printed_with_n_and_spread(
     tiny_run: Path, tiny_settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -293,7 +306,9 @@ def test_the_card_says_what_theta_is(tiny_run: Path) -> None:
     assert set(theta) == {"step", "orthogonal", "decay", "bands", "mean"}
 
 
-def test_the_report_is_made_anew_from_records(tiny_run: Path, tmp_path: Path) -> None:
+def test_the_report_is_made_anew_from_records(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in RECORDS:
         shutil.copy(tiny_run / name, tmp_path / name)
     assert cli.exit_code(["report", str(tmp_path)]) == 0
@@ -301,6 +316,11 @@ def test_the_report_is_made_anew_from_records(tiny_run: Path, tmp_path: Path) ->
     figure = tmp_path / "figure.svg"
     assert cli.exit_code(["report", str(tmp_path), "--figure", str(figure)]) == 0
     assert ElementTree.parse(figure).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    kept = (tmp_path / "run.json").read_bytes()
+    for other in (tmp_path / "run.json", tmp_path / "no" / "figure.svg"):
+        assert cli.exit_code(["report", str(tmp_path), "--figure", str(other)]) == 2
+        assert "must be a file .svg in a folder that exists" in capsys.readouterr().err
+    assert (tmp_path / "run.json").read_bytes() == kept
 
 
 def test_rivals_are_taken_over_from_a_run_of_the_same_problem(

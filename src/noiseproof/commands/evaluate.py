@@ -13,7 +13,12 @@ from noiseproof.evaluate.search import estimators
 from noiseproof.experiment.build import build_experiment, check_held_out
 from noiseproof.experiment.comparison import run_comparison
 from noiseproof.experiment.contestants import MetaTrained
-from noiseproof.experiment.meta_trained import controls_of, judged_alone, settings_of
+from noiseproof.experiment.meta_trained import (
+    check_rule_is_kept,
+    controls_of,
+    judged_alone,
+    settings_of,
+)
 from noiseproof.experiment.reading import converted, with_settings
 from noiseproof.experiment.settings import as_dict
 from noiseproof.experiment.tuned import (
@@ -23,7 +28,6 @@ from noiseproof.experiment.tuned import (
     check_values,
     chosen_in,
 )
-from noiseproof.messages import short
 from noiseproof.metatrain.sharding import use_all_cores
 from noiseproof.published import find
 from noiseproof.results import MetaTraining, Summary
@@ -86,11 +90,7 @@ def evaluate(
         estimators()
     loaded = load_learned(optimizer)
     meta_trained = settings_of(loaded, optimizer)
-    for setting in settings:
-        if setting.partition("=")[0].split(".")[0].strip() in ("rule", "controls"):
-            raise ValueError(
-                f"The rule comes with {optimizer} and cannot be set, got {short(setting)}."
-            )
+    check_rule_is_kept(settings, optimizer)
     values = judged_alone(meta_trained)
     wanted = with_settings(values, settings, "settings")
     experiment = build_experiment(wanted, data_dir, corrupted)

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from noiseproof.experiment.build import build_experiment
-from noiseproof.experiment.meta_trained import judged_alone, settings_of
+from noiseproof.experiment.meta_trained import check_rule_is_kept, judged_alone, settings_of
 from noiseproof.experiment.reading import with_settings
 from noiseproof.experiment.training import accuracies, metadata, trained, write_weights
 from noiseproof.terminal.notices import tell_notices
@@ -41,6 +41,7 @@ def train(
     """
     if path.exists():
         raise ValueError(f"The file {path} exists already: choose another with --out.")
+    check_rule_is_kept(settings, optimizer)
     loaded = load_learned(optimizer)
     values = judged_alone(settings_of(loaded, optimizer))
     # Nothing is meta-trained, so that runs of any length are good.

@@ -1,10 +1,12 @@
 """The settings that a learned optimizer was meta-trained with, as its card keeps them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from noiseproof.experiment.reading import converted, with_settings
 from noiseproof.experiment.settings import Settings, as_dict
+from noiseproof.messages import short
 from noiseproof.types import Theta
 from noiseproof.zoo import Loaded, load_learned
 
@@ -33,6 +35,18 @@ def settings_of(loaded: Loaded, name: str) -> Settings:
         # Of an older court, with fewer rivals; what it meta-trained on does not change.
         del values["tuning"]
     return with_settings(values, [], f"The card of {name}")
+
+
+def check_rule_is_kept(settings: Sequence[str], name: str) -> None:
+    """Raises ValueError where a setting would change the rule, or the controls, of what is loaded.
+
+    Args:
+        settings: `section.key=value`.
+        name: Of the learned optimizer, or its place, for messages.
+    """
+    for setting in settings:
+        if setting.partition("=")[0].split(".")[0].strip() in ("rule", "controls"):
+            raise ValueError(f"The rule comes with {name} and cannot be set, got {short(setting)}.")
 
 
 def judged_alone(settings: Settings) -> dict[str, Any]:

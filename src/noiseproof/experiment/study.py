@@ -14,7 +14,7 @@ from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment, build_experiment
 from noiseproof.experiment.comparison import condition, finite, provenance
 from noiseproof.experiment.contestants import tuned_contestants
-from noiseproof.experiment.meta_trained import judged_alone, settings_of
+from noiseproof.experiment.meta_trained import check_rule_is_kept, judged_alone, settings_of
 from noiseproof.experiment.progress import SILENT, Progress, corrupting
 from noiseproof.experiment.reading import load_preset, with_settings
 from noiseproof.experiment.study_arrays import (
@@ -174,6 +174,7 @@ def experiment_of(
         ValueError: A setting is wrong, or images of the task have other channels than those of
             meta-training.
     """
+    check_rule_is_kept(settings, name)
     base = settings_of(loaded, name) if task is None else load_preset(task)
     values = judged_alone(base)
     values["tuning"] |= {"matched_rivals": [], "augmentations": []}
