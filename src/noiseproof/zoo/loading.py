@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
-from jaxtyping import Array, Int, PyTree
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int, PyTree
 
 from noiseproof.checkpoint import load_theta
 from noiseproof.layouts.layout import is_role, roles
@@ -40,7 +41,9 @@ class Loaded(NamedTuple):
     card: dict[str, Any]
 
 
-def load_learned(name: str | Path, steps_per_epoch: float | None = None) -> Loaded:
+def load_learned(
+    name: str | Path, steps_per_epoch: float | Float[Array, ""] | None = None
+) -> Loaded:
     """A learned optimizer, its rule checked against its weights.
 
     Args:
@@ -94,7 +97,7 @@ def load(
     *,
     num_steps: int | Int[Array, ""],
     layout: Layout,
-    steps_per_epoch: float | None = None,
+    steps_per_epoch: float | Float[Array, ""] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """A learned optimizer as an optax transformation, where that is all that it is.
 
@@ -131,7 +134,7 @@ def recipe(
     *,
     num_steps: int | Int[Array, ""],
     layout: Layout,
-    steps_per_epoch: float | None = None,
+    steps_per_epoch: float | Float[Array, ""] | None = None,
 ) -> Recipe:
     """A learned optimizer as a recipe: how to train, and which weights are judged.
 
@@ -163,18 +166,20 @@ def both(
     name: str | Path,
     num_steps: int | Int[Array, ""],
     layout: Layout,
-    steps_per_epoch: float | None,
+    steps_per_epoch: float | Float[Array, ""] | None,
 ) -> tuple[optax.GradientTransformationExtraArgs, Callable[[Params, Any], Params]]:
     """The transformation of a learned optimizer, and its answer.
 
     Raises:
         ValueError: As `recipe`.
     """
-    # Within optax.inject_hyperparams it is traced, and has no value to check.
-    is_known = not isinstance(num_steps, jax.Array)
+    # Within optax.inject_hyperparams they may be traced, and have no value to check.
+    num_steps, steps_per_epoch = plain(num_steps), plain(steps_per_epoch)
+    is_known = not isinstance(num_steps, Tracer)
     if is_known:
         check_num_steps(num_steps)
-    check_steps_per_epoch(steps_per_epoch)
+    if not isinstance(steps_per_epoch, Tracer):
+        check_steps_per_epoch(steps_per_epoch)
     if not any(map(is_role, roles(layout))):
         raise ValueError(
             "layout must hold the roles of the classifier's tensors, got"
@@ -195,6 +200,14 @@ def both(
         return state
 
     return optimizer._replace(init=start), answer_of(loaded.learned)
+
+
+def plain(number: Any) -> Any:
+    """A number that is an array, as Python has it, and a whole one as a whole number."""
+    if isinstance(number, Tracer) or not isinstance(number, jax.Array) or number.ndim:
+        return number
+    value = number.item()
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def answer_of(learned: LearnedOptimizer) -> Callable[[Params, Any], Params]:
