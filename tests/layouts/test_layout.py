@@ -358,3 +358,22 @@ def test_a_matrix_is_no_vector_by_its_name(name, kind):
             layout_of(params, IMAGE_SHAPE)
     else:
         assert layout_of(params, IMAGE_SHAPE)[1][name].kind == kind
+
+
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [
+        ({"spatial_shape": (9, 9, 3)}, "a spatial_shape of .* with 27 entries, got"),
+        ({"spatial_shape": (27,)}, "of .height, width, channels. with 27 entries"),
+        ({"inputs": (9,)}, "must name axes of .*, each once, got inputs .9,."),
+        ({"inputs": (-1,), "outputs": (3,)}, "must name axes"),
+        ({"inputs": (0, 1), "outputs": (1,)}, "must name axes"),
+        ({"unfolded": (-1,)}, "unfolds shape .* to .-1,., which differs"),
+        ({"unfolded": (27, 9)}, "unfolds shape"),
+    ],
+)
+def test_a_role_by_hand_that_does_not_fit_its_tensor_is_refused(role, words) -> None:
+    """Catches what would else be an error of a reshape that names no tensor, or no number."""
+    layout = {"w": TensorRole("first", (3, 3, 3), 0.0)._replace(**role)}
+    with pytest.raises(ValueError, match=f"The role of 'w' .*{words}"):
+        fit_layout(layout, {"w": jnp.zeros((3, 3, 3, 8))})

@@ -7,6 +7,7 @@ these leave them open. A layout may also be written by hand: a pytree of the str
 params with a `TensorRole` in the place of each tensor.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +77,8 @@ def fit_layout(layout: Layout, params: PyTree) -> list[TensorRole]:
     `optax.masked` and `optax.partition`, needs no role.
 
     Raises:
-        ValueError: A tensor has no role, a role no tensor, or the layout holds anything but roles.
+        ValueError: A tensor has no role, a role no tensor or one of another shape, or the layout
+            holds anything but roles.
     """
     known = _by_name(layout, is_role)
     for path, role in known.items():
@@ -100,7 +102,28 @@ def fit_layout(layout: Layout, params: PyTree) -> list[TensorRole]:
                 f"layout must have the structure of the params, but they have no tensor"
                 f" {short('/'.join(path))}."
             )
+    for path, tensor in wanted.items():
+        check_axes(known[path], tuple(tensor.shape), short("/".join(path)))
     return [known[path] for path in wanted]
+
+
+def check_axes(role: TensorRole, shape: tuple[int, ...], name: str) -> None:
+    """Raises ValueError where a role speaks of other axes, points or channels than a tensor has."""
+    unfolded, used = role.unfolded or shape, (*role.inputs, *role.outputs)
+    if role.unfolded and (min(unfolded) < 1 or math.prod(unfolded) != math.prod(shape)):
+        raise ValueError(f"The role of {name} unfolds shape {shape} to {unfolded}, which differs.")
+    if len(set(used)) < len(used) or not set(used) <= set(range(len(unfolded))):
+        raise ValueError(
+            f"The role of {name} must name axes of {unfolded}, each once, got inputs {role.inputs}"
+            f" and outputs {role.outputs}."
+        )
+    spatial = role.spatial_shape
+    inputs = [unfolded[axis] for axis in role.inputs] if used else unfolded[:-1]
+    if spatial and (len(spatial) != 3 or math.prod(spatial) != math.prod(inputs)):
+        raise ValueError(
+            f"The role of {name} must have a spatial_shape of (height, width, channels) with"
+            f" {math.prod(inputs)} entries, got {short(spatial)}."
+        )
 
 
 def _by_name(tree: Any, is_leaf: Callable[[Any], bool] | None) -> dict[tuple[str, ...], Any]:
