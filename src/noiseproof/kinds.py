@@ -8,6 +8,9 @@ KINDS = ("first", "hidden", "readout", "bias", "norm")
 MATRICES = ("first", "hidden", "readout")
 """Those that have an orthogonalized direction."""
 
+UNITS = ("bias", "norm")
+"""Those that have an entry for each unit of a layer, whatever their axes."""
+
 NEAREST_KIND = {
     "first": "first",  # meets the image
     "hidden": "hidden",

@@ -10,6 +10,7 @@ import pytest
 from noiseproof.layouts.layout import layout_of
 from noiseproof.models import convnet, mlp
 from noiseproof.optimizers import structured, universal
+from noiseproof.optimizers.matrices import fans
 from noiseproof.optimizers.structured import Scales, known_kind
 from noiseproof.optimizers.universal import BASES, no_exponents, scales_of
 from noiseproof.types import TensorRole
@@ -233,6 +234,15 @@ def test_epochs_that_are_not_told_are_two():
 def test_steps_of_an_epoch_are_a_positive_number(steps):
     with pytest.raises(ValueError, match="steps_per_epoch must be positive and finite, got"):
         universal(steps_per_epoch=steps)
+
+
+def test_a_bias_or_gain_has_a_unit_for_each_entry_whatever_its_axes():
+    """Catches a bias of (64, 1, 1), Equinox's, or (4, 16), of heads, with a fan in above one."""
+    for kind in ("bias", "norm"):
+        for shape in ((64,), (64, 1, 1), (4, 16), (1, 64)):
+            assert fans(TensorRole(kind, (), 0.5), shape) == (1, 64)
+    assert fans(TensorRole("position", (), 0.5), (1, 9, 64)) == (9, 64)
+    assert fans(TensorRole("token", (), 0.5), (1, 1, 64)) == (1, 64)
 
 
 def test_what_is_no_matrix_counts_as_a_vector():

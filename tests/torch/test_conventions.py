@@ -313,6 +313,28 @@ def test_groups_that_say_their_roles_need_no_model():
     assert same(weights(model), trained(), atol=1e-6)
 
 
+def test_layers_that_are_not_trained_are_layers_of_the_classifier():
+    """Catches a head whose step depends on whether the rest is frozen or left out."""
+
+    def head_after_a_step(*, frozen):
+        model = small_net()
+        head = model[-1].parameters()
+        if frozen:
+            model[:-1].requires_grad_(False)
+        told = {"num_steps": NUM_STEPS, "steps_per_epoch": 2}
+        optimizer = (
+            LearnedOptimizer(model, **told)
+            if frozen
+            else LearnedOptimizer(head, model=model, **told)
+        )
+        loss_of(model).backward()
+        optimizer.step()
+        return model[-1].weight
+
+    frozen, left_out = (head_after_a_step(frozen=frozen) for frozen in (True, False))
+    torch.testing.assert_close(frozen, left_out, rtol=0, atol=0)
+
+
 def test_named_params_keep_their_names():
     model = small_net()
     optimizer = LearnedOptimizer(model.named_parameters(), model=model, num_steps=NUM_STEPS)

@@ -254,7 +254,7 @@ NETWORKS = {
     "two heads": lambda: (
         TwoHeads(),
         {"stem.weight": "first", r"(left|right).weight": "readout", "bias": "bias", "": "hidden"},
-        "left.weight of shape .* and right.weight"),
+        "aux.weight of shape .* and right.weight"),
     "standardized filters": lambda: (
         nn.Sequential(StandardizedConv(3, 8, 3), nn.ReLU(), StandardizedConv(8, NUM_CLASSES, 1)),
         {"0.weight": "first", "2.weight": "readout", "gain": "norm", "bias": "bias"}, None),

@@ -78,6 +78,24 @@ REFUSED = {
         r"0.weight must hold at least one number, got shape \(0, 1, 3, 3\)",
     ),
     "lr": (lambda: build(small_net(), lr=-1.0), "lr must be a number that is not negative"),
+    "lr of a group": (
+        lambda: build([{"params": small_net()[0].parameters(), "role": "bias", "lr": -1.0}]),
+        "lr must be a number that is not negative, got -1.0",
+    ),
+    "epochs of a group": (
+        lambda: build([{"params": small_net()[0].bias, "role": "bias", "steps_per_epoch": 0}]),
+        "steps_per_epoch must be positive and finite, got 0",
+    ),
+    "no lr": (lambda: build(small_net(), lr=None), "lr must be a number .* got None"),
+    "two models": (lambda: build(small_net(), model=small_net()), "model must be left out"),
+    "roles of no model": (
+        lambda: build([{"params": small_net()[0].bias, "role": "bias"}], roles={"nope": "bias"}),
+        "need the classifier: write model=",
+    ),
+    "no stack": (
+        lambda: build(small_net(), roles={"2.weight": Role("hidden", stack=0)}),
+        "stack of 2.weight must be 1 or more, got 0",
+    ),
     "name": (lambda: build(small_net(), "spectral"), "There is no learned optimizer 'spectral'"),
     "role": (lambda: build(small_net(), roles={"0.weight": "main"}), "must be one of first"),
     "role of none": (lambda: build(small_net(), roles={"9": "bias"}), "has no '9'"),
@@ -131,6 +149,30 @@ def test_the_state_of_another_optimizer_is_refused():
     for words, other in others.items():
         with pytest.raises(ValueError, match=words):
             optimizer.load_state_dict(other.state_dict())
+
+
+def test_the_state_of_another_model_is_refused_and_spoils_nothing():
+    """Catches widths that only the next step would miss, and a state that is half taken over."""
+
+    def trained(units):
+        model = nn.Sequential(nn.Conv2d(1, units, 3), nn.Flatten(), nn.Linear(4 * units, 3))
+        optimizer = build(model)
+        model(torch.ones(2, 1, 4, 4)).sum().backward()
+        optimizer.step()
+        return optimizer
+
+    optimizer, state = trained(4), trained(8).state_dict()
+    damaged = optimizer.state_dict()
+    damaged["state"] = {0: {"step": torch.zeros(())}}
+    before = optimizer.state_dict()["state"][0]["exp_avg"].clone()
+    for wrong in (state, damaged):
+        with pytest.raises(ValueError, match=r"the same model, whose 0.weight has shape \(4, 1, 3"):
+            optimizer.load_state_dict(wrong)
+    for wrong in ({}, {"state": {}, "param_groups": [3]}, None):
+        with pytest.raises(ValueError, match=r"must be a state_dict\(\) of LearnedOptimizer, got"):
+            optimizer.load_state_dict(wrong)
+    torch.testing.assert_close(optimizer.state_dict()["state"][0]["exp_avg"], before)
+    optimizer.step()
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,21 @@ def test_a_wrapper_changes_no_step(optimizer, expected, wrap):
     assert_same(one_step(wrap(optimizer)), expected)
 
 
+def test_layers_that_are_masked_out_are_layers_of_the_classifier():
+    """Catches a head whose step depends on how many of the other layers are trained."""
+    told = {"num_steps": 1000, "layout": LAYOUT, "steps_per_epoch": 10.0}
+    whole = load("universal", **told)
+    head = optax.masked(whole, labels(False, True))
+    assert_same(one_step(head)[1:], one_step(whole)[1:])
+
+
+def test_what_is_told_of_epochs_is_injected_too():
+    """Catches steps of an epoch that are checked as a number where they are an array or traced."""
+    told = {"num_steps": 1000, "layout": LAYOUT, "steps_per_epoch": 10.0}
+    injected = optax.inject_hyperparams(load, static_args=("layout",))("universal", **told)
+    assert_same(one_step(injected), one_step(load("universal", **told)))
+
+
 def test_a_wrapper_does_its_own_part(optimizer, expected):
     """Catches a state that takes note of gradients that were passed over or only added up."""
     nothing = jax.tree.map(jnp.zeros_like, PARAMS)

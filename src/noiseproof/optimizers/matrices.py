@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Float, Shaped
 
+from noiseproof.kinds import MATRICES, UNITS, nearest_kind
 from noiseproof.types import TensorRole
 
 
@@ -28,8 +29,16 @@ def split_axes(role: TensorRole, ndim: int) -> tuple[tuple[int, ...], ...]:
 
 
 def fans(role: TensorRole, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Fan in and fan out of a tensor: the points and channels it sums over, the units it yields."""
+    """Fan in and fan out of a tensor: the points and channels it sums over, the units it yields.
+
+    A bias or gain has a unit for each of its entries, however a library lays them out; of other
+    tensors that are no matrices axes of size one are left out.
+    """
     unfolded = role.unfolded or shape
+    if nearest_kind(role.kind) not in MATRICES and not role.inputs and not role.outputs:
+        if role.kind in UNITS:
+            return 1, math.prod(shape)
+        unfolded = tuple(size for size in unfolded if size > 1) or (1,)
     _, inputs, outputs = split_axes(role, len(unfolded))
     return math.prod(unfolded[axis] for axis in inputs), math.prod(
         unfolded[axis] for axis in outputs

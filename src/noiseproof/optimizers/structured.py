@@ -8,7 +8,7 @@ which knows the tensor as a matrix (see `orthogonal`); where between, and how lo
 learned for every kind, too. Meta-training moves a few dozen rates instead of a network.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from noiseproof.kinds import KINDS, MATRICES, nearest_kind
+from noiseproof.kinds import KINDS, MATRICES, NEAREST_KIND, nearest_kind
 from noiseproof.layouts.layout import fit_layout
+from noiseproof.layouts.layout import roles as all_roles
 from noiseproof.optimizers.augmented import augmented
 from noiseproof.optimizers.features import check_params
 from noiseproof.optimizers.filters import neighborhood_mean
@@ -52,9 +53,11 @@ class Scales(NamedTuple):
 
 
 ScalesOf: TypeAlias = Callable[
-    [Theta, Sequence[TensorRole], Sequence[tuple[int, ...]], int | Int[Array, ""]], list[Scales]
+    [Theta, Sequence[TensorRole], Sequence[tuple[int, ...]], int | Int[Array, ""], int],
+    list[Scales],
 ]
-"""`(theta, roles, shapes, num_steps) -> the scales of every tensor`."""
+"""`(theta, roles, shapes, num_steps, num_masked) -> the scales of every tensor`; so many matrices
+of the layout are masked out."""
 
 
 class StructuredState(NamedTuple):
@@ -118,10 +121,12 @@ def with_scales(
             directions, adam_state = adam_direction(updates, state.adam)
             leaves, structure = jax.tree.flatten(params)
             roles = fit_layout(layout, params)
+            masked = num_matrices(all_roles(layout)) - num_matrices(roles)
+            shapes = [leaf.shape for leaf in leaves]
             changes = [
                 change(rates, *parts)
                 for parts in zip(
-                    scales_of(theta, roles, [leaf.shape for leaf in leaves], num_steps),
+                    scales_of(theta, roles, shapes, num_steps, masked),
                     roles,
                     leaves,
                     jax.tree.leaves(directions),
@@ -152,6 +157,11 @@ def rates_at(theta: Theta, fraction: Float[Array, ""]) -> dict[str, Float[Array,
     }
     share = jax.nn.sigmoid(LOG_SCALE * between(theta["orthogonal"], fraction))
     return rates | {"orthogonal": share}
+
+
+def num_matrices(roles: Iterable[TensorRole]) -> int:
+    """How many tensors are called matrices."""
+    return sum(NEAREST_KIND.get(role.kind) in MATRICES for role in roles)
 
 
 def known_kind(role: TensorRole, shape: tuple[int, ...]) -> str:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from noiseproof.kinds import KINDS, MATRICES
@@ -89,7 +90,7 @@ def universal(
     num_knots: int = 4,
     augments: bool = False,
     counts_epochs: bool = False,
-    steps_per_epoch: float | None = None,
+    steps_per_epoch: float | Float[Array, ""] | None = None,
 ) -> LearnedOptimizer:
     """`structured`, with scales by a tensor's fans, the run's length and the classifier's depth.
 
@@ -104,7 +105,9 @@ def universal(
     Raises:
         ValueError: Fewer than two knots, or steps that are not positive and finite.
     """
-    check_steps_per_epoch(steps_per_epoch)
+    # Within optax.inject_hyperparams it may be traced, and has no value to check.
+    if not isinstance(steps_per_epoch, Tracer):
+        check_steps_per_epoch(steps_per_epoch)
     rule = with_scales(
         partial(scales_of, steps_per_epoch=steps_per_epoch),
         partial(no_exponents, counts_epochs=counts_epochs),
@@ -136,12 +139,14 @@ def scales_of(
     places: Sequence[TensorRole],
     shapes: Sequence[tuple[int, ...]],
     num_steps: int | Int[Array, ""],
+    num_masked: int = 0,
     *,
-    steps_per_epoch: float | None = None,
+    steps_per_epoch: float | Float[Array, ""] | None = None,
 ) -> list[Scales]:
-    """The scales of all tensors: each the product of sizes to the power of exponents."""
+    """The scales of all tensors: each the product of sizes to the power of exponents; layers that
+    are masked out are layers of the classifier, too."""
     kinds = [known_kind(role, shape) for role, shape in zip(places, shapes, strict=True)]
-    sizes = sizes_of(kinds, places, shapes, num_steps, steps_per_epoch)
+    sizes = sizes_of(kinds, places, shapes, num_steps, num_masked, steps_per_epoch)
     rows = np.array([KINDS.index(kind) for kind in kinds])
     matrix_rows = np.minimum(rows, len(MATRICES) - 1)
     pulled = np.array([int(kind != "first") for kind in kinds])
@@ -175,13 +180,14 @@ def sizes_of(
     places: Sequence[TensorRole],
     shapes: Sequence[tuple[int, ...]],
     num_steps: int | Int[Array, ""],
-    steps_per_epoch: float | None,
+    num_masked: int,
+    steps_per_epoch: float | Float[Array, ""] | None,
 ) -> Sizes:
     """The sizes of all tensors; the fan in of a filter is the number of its points, and a layer is
     what has a matrix."""
     epochs = BASE_EPOCHS if steps_per_epoch is None else num_steps / steps_per_epoch
     own = [fans(*pair) for pair in zip(places, shapes, strict=True)]
-    layers = max(sum(kind in MATRICES for kind in kinds), 1)
+    layers = max(sum(kind in MATRICES for kind in kinds) + num_masked, 1)
     return Sizes(
         np.log(np.array(own) / np.array([BASES[kind] for kind in kinds])),
         jnp.log(jnp.array([num_steps / BASE_STEPS, layers / BASE_LAYERS])),

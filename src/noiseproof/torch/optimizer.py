@@ -75,15 +75,16 @@ class LearnedOptimizer(torch.optim.Optimizer):
         foreach: bool | None = None,
         capturable: bool = True,
     ) -> None:
-        check_num_steps(num_steps)
-        if not isinstance(lr, Tensor) and not 0.0 <= lr < math.inf:
-            raise ValueError(f"lr must be a number that is not negative, got {short(lr)}.")
-        check_steps_per_epoch(steps_per_epoch)
+        check_run(num_steps, steps_per_epoch, lr)
         self.theta = load_theta(name)
         if steps_per_epoch is None and "step_epochs" in self.theta.exponents:
             warnings.warn(UNTOLD.format(name=name), stacklevel=2)
         if isinstance(params, nn.Module):
+            if model is not None and model is not params:
+                raise ValueError("model must be left out where the first argument is a classifier.")
             model, params = params, list(params.parameters())
+        if model is None and (example is not None or roles):
+            raise ValueError("example and roles need the classifier: write model=.")
         self.known: dict[Tensor, Role] = {}
         self.names: dict[Tensor, str] = {}
         if model is not None:
@@ -107,7 +108,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         """Add tensors of the model, or such as say their `role`; the run goes on where it is."""
         super().add_param_group(param_group)
         try:
-            check_num_steps(param_group["num_steps"])
+            check_run(*(param_group.get(name) for name in ("num_steps", "steps_per_epoch", "lr")))
             param_group["roles"] = self.roles_of(param_group)
         except ValueError:
             self.param_groups.pop()
@@ -240,12 +241,14 @@ class LearnedOptimizer(torch.optim.Optimizer):
             return
         roles = [Role(*role) for group in self.param_groups for role in group["roles"]]
         shapes = [tuple(param.shape) for group in self.param_groups for param in group["params"]]
+        # Params that are not trained here are layers of the classifier, too.
+        classifier = list(self.known.values()) or roles
         scales: list[list[Scales]] = []
         start = 0
         for group in self.param_groups:
             # Checkpoints of earlier versions do not say it.
             run = group["num_steps"], group.get("steps_per_epoch")
-            every = scales_of(self.theta.exponents, roles, shapes, *run)
+            every = scales_of(self.theta.exponents, roles, shapes, *run, classifier=classifier)
             scales.append(every[start : start + len(group["params"])])
             start += len(group["params"])
             for param in group["params"]:
@@ -257,17 +260,11 @@ class LearnedOptimizer(torch.optim.Optimizer):
         """Go on from a `state_dict`, which is left as it is.
 
         Raises:
-            ValueError: It is of another optimizer, another theta, or other roles.
+            ValueError: It is of another optimizer, another theta, or another model; nothing changes
+                then.
         """
+        self.check_state(state_dict)
         groups = state_dict["param_groups"]
-        for own, saved in zip(self.param_groups, groups, strict=False):
-            if saved.get("learned") != own["learned"]:
-                raise ValueError(
-                    "The state must be of the same learned optimizer (theta with sha256"
-                    f" {own['learned'][:12]}), got {short(saved.get('learned'))[:20]}."
-                )
-            if list(map(tuple, saved["roles"])) != own["roles"]:
-                raise ValueError("The state must be of a model whose params have the same roles.")
         super().load_state_dict(state_dict)
         # torch casts state to the type of its param and shares the rest with the caller.
         places = [place for group in groups for place in group["params"]]
@@ -277,6 +274,36 @@ class LearnedOptimizer(torch.optim.Optimizer):
                 wide = torch.promote_types(param.dtype, torch.float32)
                 dtype = wide if name.startswith("exp_avg") else torch.float32
                 self.state[param][name] = value.to(param.device, dtype, copy=True)
+
+    def check_state(self, state_dict: Any) -> None:
+        """Raise ValueError where a `state_dict` is not of such an optimizer of such a model."""
+        try:
+            groups, states = list(state_dict["param_groups"]), dict(state_dict["state"])
+            kept = [(group.get("learned"), group.get("roles") or ()) for group in groups]
+            places = [place for group in groups for place in group["params"]]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ValueError(
+                f"The state must be a state_dict() of LearnedOptimizer, got {short(state_dict)}."
+            ) from None
+        for own, (learned, roles) in zip(self.param_groups, kept, strict=False):
+            if learned != own["learned"]:
+                raise ValueError(
+                    "The state must be of the same learned optimizer (theta with sha256"
+                    f" {own['learned'][:12]}), got {short(learned)[:20]}."
+                )
+            if list(map(tuple, roles)) != own["roles"]:
+                raise ValueError("The state must be of a model whose params have the same roles.")
+        params = [param for group in self.param_groups for param in group["params"]]
+        for place, param in zip(places, params, strict=False):
+            state = states.get(place) or {}
+            wanted = {name: value.shape for name, value in new_state(param).items() if state}
+            found = {name: getattr(value, "shape", None) for name, value in state.items()}
+            if found != wanted:
+                name = self.names.get(param, f"param {place}")
+                raise ValueError(
+                    f"The state must be of the same model, whose {short(name)[1:-1]} has shape"
+                    f" {tuple(param.shape)}, got {short(found)}."
+                )
 
     def __getstate__(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("theta", "known", "names", "image_shape")}
@@ -289,6 +316,14 @@ class LearnedOptimizer(torch.optim.Optimizer):
             group.setdefault("maximize", False)
             group.setdefault("foreach", None)
             group.setdefault("capturable", True)
+
+
+def check_run(num_steps: Any, steps_per_epoch: Any, lr: Any) -> None:
+    """Raise ValueError unless these are what a run, or a group of params, may be told."""
+    check_num_steps(num_steps)
+    if not isinstance(lr, Tensor) and not (isinstance(lr, int | float) and 0.0 <= lr < math.inf):
+        raise ValueError(f"lr must be a number that is not negative, got {short(lr)}.")
+    check_steps_per_epoch(steps_per_epoch)
 
 
 def new_state(param: Tensor) -> dict[str, Tensor]:

@@ -246,10 +246,13 @@ def registered_roles(
     is_used = any(feeds(last, other) for other in takers[:-1])
     for param in weights[:-1]:
         # As many units as there are logits, which the last one does not take for its inputs; or
-        # some that no other takes, while others take those of the last one.
+        # some that no other takes, while others take those of the last one; or it takes what the
+        # last one takes, and none takes what it yields, nor a part of that, as of a fused one.
         is_alike = len(param.shape) == 2 and param.units == last.units != last.taken
-        is_end = is_used and not any(feeds(param, other) for other in takers if other is not param)
-        if is_alike or is_end:
+        is_end = not any(feeds(param, other) for other in takers if other is not param)
+        is_fused = any(param.units % other.taken == 0 for other in weights)
+        is_beside = len(param.shape) == 2 and param.taken == last.taken and not is_fused
+        if is_alike or (is_end and (is_used or is_beside)):
             raise_either(param, last, "yield the logits")
     return roles
 

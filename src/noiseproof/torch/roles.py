@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from noiseproof import kinds
-from noiseproof.kinds import KINDS, MATRICES
+from noiseproof.kinds import KINDS, MATRICES, UNITS
 from noiseproof.messages import short
 
 NEAREST_KIND = {kind: nearest for kind, nearest in kinds.NEAREST_KIND.items() if nearest in KINDS}
@@ -70,6 +70,8 @@ def fans(role: Role, shape: tuple[int, ...]) -> tuple[int, int]:
     if is_matrix(role):
         outputs = shape[1] if role.inputs_first else shape[0]
         return math.prod(shape) // outputs, outputs // role.stack
+    if role.kind in UNITS:
+        return 1, math.prod(shape) // role.stack
     counted = [size for size in shape if size > 1] or [1]
     return math.prod(counted[:-1]), counted[-1] // role.stack
 
@@ -88,6 +90,8 @@ def check_role(role: Role, name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"The role of {name} must be one of {', '.join(NEAREST_KIND)}, got {short(role.kind)}."
         )
+    if not isinstance(role.stack, int) or role.stack < 1:
+        raise ValueError(f"The stack of {name} must be 1 or more, got {short(role.stack)}.")
     if not is_matrix(role):
         return
     if len(shape) < 2:

@@ -43,20 +43,23 @@ def scales_of(
     shapes: Sequence[tuple[int, ...]],
     num_steps: int,
     steps_per_epoch: float | None = None,
+    *,
+    classifier: Sequence[Role],
 ) -> list[Scales]:
     """The scales of all tensors; one where theta has no exponents.
 
     Args:
         exponents: Of `Theta`.
-        roles: Of all tensors of a classifier.
+        roles: Of the tensors that are trained.
         shapes: Of the same.
         num_steps: Of the run.
         steps_per_epoch: Of the run, for exponents of epochs; where it is not known there are two
             epochs.
+        classifier: Roles of all its params, trained or not, which say how many layers it has.
     """
     if not exponents:
         return [Scales()] * len(roles)
-    layers = max(sum(role.stack for role in roles if is_matrix(role)), 1)
+    layers = max(sum(role.stack for role in classifier if is_matrix(role)), 1)
     others = (math.log(num_steps / BASE_STEPS), math.log(layers / BASE_LAYERS))
     epochs = BASE_EPOCHS if steps_per_epoch is None else num_steps / steps_per_epoch
     seen = math.log((1.0 + epochs) / (1.0 + BASE_EPOCHS))
