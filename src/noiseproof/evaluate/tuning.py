@@ -9,10 +9,12 @@ luck of few runs from choosing).
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float, PRNGKeyArray
 
 from noiseproof.corruptions.keys import name_key
@@ -150,22 +152,28 @@ class Prepared(NamedTuple):
     finals: Draws
 
 
-def all_drawn(problem: TunedOn, budget: Budget, key: PRNGKeyArray) -> tuple[Draws, Draws]:
-    """What all searches of an experiment share: the draws of trials and those of finalists."""
-    return (
-        drawn(problem, problem.data, budget.num_runs, jax.random.fold_in(key, 0)),
-        drawn(problem, problem.select_data, budget.num_final_runs, jax.random.fold_in(key, 1)),
-    )
+Pools: TypeAlias = Callable[[Mesh | None], tuple[Draws, Draws]]
+"""The draws of trials and those of finalists, on the devices where runs are computed."""
 
 
-def prepare(problem: TunedOn, rival: Rival, budget: Budget, pools: tuple[Draws, Draws]) -> Prepared:
+def all_drawn(
+    problem: TunedOn, budget: Budget, key: PRNGKeyArray, mesh: Mesh | None
+) -> tuple[Draws, Draws]:
+    """What all searches of an experiment share; see `Pools`."""
+    keys = [jax.random.fold_in(key, fold) for fold in (0, 1)]
+    trials = drawn(problem, problem.data, budget.num_runs, keys[0])
+    finals = drawn(problem, problem.select_data, budget.num_final_runs, keys[1])
+    return on_mesh(trials, mesh), on_mesh(finals, mesh)
+
+
+def prepare(problem: TunedOn, rival: Rival, budget: Budget, pools: Pools) -> Prepared:
     """Compiles what a search needs.
 
     Args:
         problem: What the rival is tuned on.
         rival: Whose knobs are searched.
         budget: How long.
-        pools: Of `all_drawn`.
+        pools: Such as `all_drawn` makes.
 
     Raises:
         ValueError: A count is not positive, or a range or the window makes no sense.
@@ -175,7 +183,7 @@ def prepare(problem: TunedOn, rival: Rival, budget: Budget, pools: tuple[Draws, 
     check_knobs(rival.knobs)
     at_once = points_at_once(budget.num_trials, in_turn=problem.placement.in_turn)
     problem = placed(problem, at_once)
-    trials, finals = (on_mesh(draws, problem.placement.mesh) for draws in pools)
+    trials, finals = pools(problem.placement.mesh)
     return Prepared(at_once, scorer(problem, rival, at_once, (trials, finals)), trials, finals)
 
 
@@ -207,7 +215,7 @@ def tune(
         ValueError: A count is not positive, or a range or the window makes no sense.
     """
     check_budget(budget)
-    ready = prepared or prepare(problem, rival, budget, all_drawn(problem, budget, key))
+    ready = prepared or prepare(problem, rival, budget, partial(all_drawn, problem, budget, key))
     score = counted(ready.score, budget, on_runs)
     knobs, tried, rounds = all_trials(
         rival.knobs,

@@ -180,13 +180,13 @@ def tuned_contestants(
     problem, order, key = tuned_on(experiment, task), list(RIVALS), search_key(seed)
     in_order = sorted(searches, key=lambda search: order.index(search.rival))
     known = {search.label: recall(folder, search) for search in in_order}
-    pools = cache(lambda: all_drawn(problem, experiment.budget, key))
+    pools = cache(partial(all_drawn, problem, experiment.budget, key))
 
     def budget_of(search: Search) -> Budget:
         return experiment.budget._replace(num_trials=search.num_trials or 1)
 
     def prepared(search: Search) -> Prepared:
-        return prepare(problem, RIVALS[search.rival], budget_of(search), pools())
+        return prepare(problem, RIVALS[search.rival], budget_of(search), pools)
 
     new = [search for search in in_order if known[search.label] is None]
     ready = one_ahead([partial(prepared, search) for search in new])
