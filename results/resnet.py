@@ -1,7 +1,8 @@
 """Prints the accuracy of a residual net by optimizer, of records of `benchmarks/gpu.py`.
 
 python results/resnet.py results/universal-resnet/resnet.json   # ResNet-18, the shipped theta
-python results/resnet.py results/universal-gpu/resnet.json      # the same, the first theta
+python results/resnet.py results/universal-resnet/resnet_8.json # of 8 layers
+python results/resnet.py results/universal-gpu/resnet.json      # ResNet-18, the first theta
 python results/resnet.py results/universal-gpu/augmix.json      # the same, the second, with AugMix
 
 Several files are taken as one, whose contestants were shared between processes.
