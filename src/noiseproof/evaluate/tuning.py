@@ -157,7 +157,7 @@ Pools: TypeAlias = Callable[[Mesh | None], tuple[Draws, Draws]]
 
 
 def all_drawn(
-    problem: TunedOn, budget: Budget, key: PRNGKeyArray, mesh: Mesh | None
+    problem: TunedOn, budget: Budget, mesh: Mesh | None, key: PRNGKeyArray
 ) -> tuple[Draws, Draws]:
     """What all searches of an experiment share; see `Pools`."""
     keys = [jax.random.fold_in(key, fold) for fold in (0, 1)]
@@ -215,7 +215,8 @@ def tune(
         ValueError: A count is not positive, or a range or the window makes no sense.
     """
     check_budget(budget)
-    ready = prepared or prepare(problem, rival, budget, partial(all_drawn, problem, budget, key))
+    pools = partial(all_drawn, problem, budget, key=key)
+    ready = prepared or prepare(problem, rival, budget, pools)
     score = counted(ready.score, budget, on_runs)
     knobs, tried, rounds = all_trials(
         rival.knobs,

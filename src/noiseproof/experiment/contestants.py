@@ -180,7 +180,7 @@ def tuned_contestants(
     problem, order, key = tuned_on(experiment, task), list(RIVALS), search_key(seed)
     in_order = sorted(searches, key=lambda search: order.index(search.rival))
     known = {search.label: recall(folder, search) for search in in_order}
-    pools = cache(partial(all_drawn, problem, experiment.budget, key))
+    pools = cache(partial(all_drawn, problem, experiment.budget, key=key))
 
     def budget_of(search: Search) -> Budget:
         return experiment.budget._replace(num_trials=search.num_trials or 1)
