@@ -26,6 +26,7 @@ from noiseproof.corruptions import corrupt
 from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4
 from noiseproof.data.dataset import Dataset
 from noiseproof.evaluate.suites import TEST_SEED
+from noiseproof.files import write_whole
 from noiseproof.inner_loop import InnerState
 from noiseproof.layouts.layout import layout_of
 from noiseproof.models.resnet import resnet
@@ -279,6 +280,10 @@ def compare(
         **{name: rivals()[name] for name in settings.rivals},
         **{name: learners[name] for name in controls},
     }
+    unknown = set(settings.only) - set(contestants)
+    if unknown:
+        known = ", ".join(contestants)
+        raise ValueError(f"only must be among {known}, got {', '.join(sorted(unknown))}.")
     contestants = {n: one for n, one in contestants.items() if n in (settings.only or contestants)}
     untuned = {name: one for name, one in untuned.items() if name in contestants}
     # Thetas of one rule share a program.
@@ -325,7 +330,7 @@ def compare(
 
     def write() -> None:
         record["seconds"] = time.monotonic() - began
-        out.write_text(json.dumps(record))
+        write_whole(out, json.dumps(record))
 
     def final(name: str, values: Any, seed: int) -> None:
         own = record["contestants"].setdefault(name, {"runs": []})

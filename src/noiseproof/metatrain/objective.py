@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from jaxtyping import Array, Int
+
 from noiseproof.inner_loop import Window, check_window
 from noiseproof.metatrain.run_lengths import RunLength
 from noiseproof.metatrain.sharding import Placement
@@ -47,6 +49,8 @@ def recipe_of(objective: Objective, theta: Theta) -> Recipe:
     return recipe_by(objective.learned, theta, objective.num_steps, objective.layout)
 
 
-def recipe_by(learned: LearnedOptimizer, theta: Theta, num_steps: int, layout: Layout) -> Recipe:
+def recipe_by(
+    learned: LearnedOptimizer, theta: Theta, num_steps: int | Int[Array, ""], layout: Layout
+) -> Recipe:
     """The recipe that `theta` stands for under a rule, for a classifier of this layout."""
     return Recipe(learned.optimizer(theta, num_steps, layout), answer=learned.answer)
