@@ -100,6 +100,21 @@ def test_an_outer_step_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert steps.advance._cache_size() == steps.score._cache_size() == 1
 
 
+def test_the_first_score_finds_its_program_compiled(caplog: pytest.LogCaptureFixture) -> None:
+    """Catches a program that is compiled beside that of an outer step, and then once more."""
+    # Scores of their own number of runs: an earlier test has not compiled them.
+    plan = PLAN._replace(num_outer_steps=2, num_select_runs=3)
+    # For all threads, which `jax.log_compiles` is not.
+    jax.config.update("jax_log_compiles", True)
+    try:
+        meta_train(target_of(OBJECTIVE), ESTIMATOR, plan, DATA, DATA, jax.random.key(0))
+    finally:
+        jax.config.update("jax_log_compiles", False)
+    done = [one.getMessage() for one in caplog.records if "Finished XLA" in one.getMessage()]
+    assert sum("jit(score)" in one for one in done) == 1
+    assert sum("jit(advance)" in one for one in done) == 1
+
+
 def test_a_stopped_and_resumed_run_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole")
     for _ in range(3):

@@ -14,6 +14,7 @@ from noiseproof.tasks.image_classification import (
     cross_entropy,
     draw_batch,
     image_classification,
+    with_pools_alone,
     to_float,
 )
 from noiseproof.tasks.mixtures import Component, clean
@@ -233,6 +234,17 @@ def test_every_image_of_the_pool_has_a_draw_of_its_own():
 
     task = build(outer_loss=mixture(Component(1.0, noise), Component(1.0, noise)))
     assert len(np.unique(levels_of(task.refresh(DATA, KEY).pool.images))) == 64
+
+
+def test_pools_alone_of_splits_of_any_size_are_alike_in_shape():
+    """Or a search compiles a second program for its finalists. Runs see what they saw."""
+    task, alone = build(), with_pools_alone(build())
+    kept, whole = alone.refresh(DATA, KEY), task.refresh(DATA, KEY)
+    other = alone.refresh(DATA._replace(outer=marked_split(100, num_images=70)), KEY)
+    assert jax.tree.map(jnp.shape, kept) == jax.tree.map(jnp.shape, other)
+    assert float(alone.meta_loss(OUTER, kept, KEY)) == float(task.meta_loss(OUTER, whole, KEY))
+    with pytest.raises(ValueError, match="no outer split, which a pool is drawn from"):
+        task.refresh(kept, KEY)
 
 
 def test_without_a_pool_there_is_no_meta_loss():

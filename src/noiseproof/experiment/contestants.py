@@ -26,6 +26,7 @@ from noiseproof.metatrain.sharding import spread
 from noiseproof.results import Kind, MetaTraining
 from noiseproof.rivals import RIVALS
 from noiseproof.rivals.ranges import Points
+from noiseproof.tasks.image_classification import with_pools_alone
 from noiseproof.types import Task, Theta
 
 Result = TypeVar("Result")
@@ -244,7 +245,7 @@ def tuned_on(experiment: Experiment, task: Task) -> TunedOn:
     problem = experiment.problem
     objective = problem.objective
     return TunedOn(
-        task,
+        with_pools_alone(task),
         problem.data,
         problem.select_data,
         objective.layout,

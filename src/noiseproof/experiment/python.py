@@ -49,7 +49,7 @@ from noiseproof.results import MetaTraining, MetricsLine, Record, Run, summarize
 from noiseproof.rivals import Rival
 from noiseproof.rivals.ranges import usual_num_runs, usual_num_trials
 from noiseproof.studies.rule import rule_of
-from noiseproof.tasks.image_classification import Classification, TaskData
+from noiseproof.tasks.image_classification import Classification, TaskData, with_pools_alone
 from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import ImageTransform, LearnedOptimizer, Recipe, Task, Theta
 from noiseproof.zoo.cards import LIMITS
@@ -290,7 +290,8 @@ def compare(
     inner, select = task_data(data)
     sets = test_sets(about.outer_loss, data, num_images, corruptions, own or {})
     layout, num_steps, placement = objective.layout, objective.num_steps, objective.placement
-    problem = TunedOn(task, inner, select, layout, num_steps, objective.window, placement)
+    tuned_task, window = with_pools_alone(task), objective.window
+    problem = TunedOn(tuned_task, inner, select, layout, num_steps, window, placement)
 
     filters = has_filters(about.model)
     num_runs = usual_num_runs(has_filters=filters)

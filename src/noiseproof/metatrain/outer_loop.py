@@ -7,6 +7,7 @@ theta, bit for bit, as one that was not.
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,6 +107,8 @@ class Steps(NamedTuple):
             `on_program(done, total)` is called as each is there.
         refresh: `(data, key) -> data`, with a fresh pool of outer images.
         score: `(theta, data, key) -> loss`, of data with a pool.
+        compile_score: Of the same arguments; the first score finds its program compiled. None where
+            the estimator has programs of its own.
     """
 
     start: Wrapped
@@ -113,6 +116,7 @@ class Steps(NamedTuple):
     programs: Callable[..., list[Compiled]]
     refresh: Wrapped
     score: Callable[..., Scalar]
+    compile_score: Callable[..., Compiled] | None = None
 
 
 def build_steps(target: Target, estimator: GradientEstimator, plan: Plan) -> Steps:
@@ -170,7 +174,12 @@ def build_steps(target: Target, estimator: GradientEstimator, plan: Plan) -> Ste
             on_program(1, 1)
             return [compiled]
 
-        return Steps(start, whole, program, refresh, jax.jit(score))
+        scored = jax.jit(score)
+
+        def compile_score(theta: Theta, data: Data, key: PRNGKeyArray) -> Compiled:
+            return scored.lower(theta, data, key).compile()
+
+        return Steps(start, whole, program, refresh, scored, compile_score)
 
     def programs(
         state: OuterState, data: Data, key: PRNGKeyArray, *, on_program: OnProgram = not_told
@@ -241,7 +250,11 @@ def meta_train(
         truncate_metrics(folder / METRICS_FILE, int(state.outer_step))
     began = time.monotonic() - float(state.seconds)
     on_program(0, 1)
-    programs = steps.programs(state, data, steps_key, on_program=on_program)
+    with ThreadPoolExecutor(1) as pool:
+        # On a core of its own while an outer step is compiled.
+        if steps.compile_score is not None:
+            pool.submit(steps.compile_score, state.theta, select_data, score_key)
+        programs = steps.programs(state, data, steps_key, on_program=on_program)
     check_fits(most_bytes(programs), free_bytes())
     for step in range(int(state.outer_step) + 1, plan.num_outer_steps + 1):
         state, found, norm = steps.advance(state, data, steps_key)

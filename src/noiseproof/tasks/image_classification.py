@@ -39,12 +39,14 @@ class TaskData(NamedTuple):
 
     Attributes:
         inner: Split that inner training draws from, images uint8.
-        outer: Split that the meta-loss draws from, images uint8.
-        pool: Corrupted outer images, float; None until `Task.refresh` draws it.
+        outer: Split that `Task.refresh` draws the pool from, images uint8; None where no other
+            pool is wanted.
+        pool: Corrupted outer images, float, all that the meta-loss sees; None until `Task.refresh`
+            draws it.
     """
 
     inner: Batch
-    outer: Batch
+    outer: Batch | None
     pool: Batch | None = None
 
 
@@ -162,9 +164,24 @@ def image_classification(
         return (losses * shares(components)).sum()
 
     def refresh(data: TaskData, key: PRNGKeyArray) -> TaskData:
+        if data.outer is None:
+            raise ValueError("The data have no outer split, which a pool is drawn from.")
         draw_key, corrupt_key = jax.random.split(key)
         clean = draw_batch(data.outer, pool_size, draw_key)
         return data._replace(pool=Batch(mix(components, clean.images, corrupt_key), clean.labels))
 
     about = Classification(model, outer_loss)
     return Task(model.init, loss, meta_loss, refresh, regularized_loss, finish, about)
+
+
+def with_pools_alone(task: Task) -> Task:
+    """The same task, whose `refresh` gives data without their outer split.
+
+    Runs read the pool alone. Without splits, which may differ in size, data are alike in shape and
+    share a program, whichever split their pool was drawn from.
+    """
+
+    def refresh(data: TaskData, key: PRNGKeyArray) -> TaskData:
+        return task.refresh(data, key)._replace(outer=None)
+
+    return task._replace(refresh=refresh)
