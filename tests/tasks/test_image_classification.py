@@ -14,8 +14,8 @@ from noiseproof.tasks.image_classification import (
     cross_entropy,
     draw_batch,
     image_classification,
-    with_pools_alone,
     to_float,
+    with_pools_alone,
 )
 from noiseproof.tasks.mixtures import Component, clean
 from noiseproof.tasks.outer_losses import mixture
