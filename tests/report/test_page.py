@@ -6,6 +6,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from noiseproof.report import write_report
@@ -143,6 +144,19 @@ def test_page_says_what_was_run_what_came_out_and_what_it_cost(page: str) -> Non
         assert f"<h2>{heading}</h2>" in page
     for words in ("2 min 34 s", "800,000", "2 CPU cores", "0123456789ab", "0.10.2", "batch_size"):
         assert words in page
+
+
+def test_a_long_fact_has_a_row_of_its_own(
+    make_record: Callable[..., Record], tmp_path: Path
+) -> None:
+    """Or a list of corruptions is a column of words that pushes the figures out of sight."""
+    record = make_record()
+    long_name = ", ".join(["gaussian_noise"] * 9)
+    run = msgspec.structs.replace(record.run, preset=long_name)
+    write_record(tmp_path, record._replace(run=run))
+    page = write_report(tmp_path).read_text("utf-8")
+    assert f'<div class="long"><dt>preset</dt><dd>{long_name}</dd></div>' in page
+    assert page.count('<div class="long">') == 1
 
 
 def test_records_are_escaped(page: str) -> None:
