@@ -295,8 +295,11 @@ EXAMPLE = torch.zeros(2, 3, 16, 16)
 
 def test_a_weight_that_no_module_holds_is_refused_until_it_is_said(reading):
     for options in ({}, {"example": EXAMPLE}):
-        with pytest.raises(ValueError, match=r"mixing of shape \(8, 8\) is; write roles="):
+        wanted = r"mixing of shape \(8, 8\) is; write roles="
+        with pytest.raises(ValueError, match=wanted) as refusal:
             reading(OwnDense(), **options)
+        # An example is no help where one was given.
+        assert ("or example=images" in str(refusal.value)) == (not options)
     said = {"mixing": Role("hidden", inputs_first=True)}
     for options in ({}, {"example": EXAMPLE}):
         roles = reading(OwnDense(), roles=said, **options)

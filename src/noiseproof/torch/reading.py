@@ -105,7 +105,9 @@ def read_roles(
         roles, extra = traced_roles(weights, traced), traced.kinds
     for param in params.values():
         if param.name in said or param.name not in roles:
-            roles[param.name] = param.role or vector_role(param, extra.get(param.name))
+            told = extra.get(param.name)
+            is_read = example is not None
+            roles[param.name] = param.role or vector_role(param, told, is_read=is_read)
     return {name: roles[name] for name in params}
 
 
@@ -185,7 +187,7 @@ def module_role(module: nn.Module, own_name: str, param: Tensor) -> Role | None:
     return None
 
 
-def vector_role(param: Param, traced: str | None) -> Role:
+def vector_role(param: Param, traced: str | None, *, is_read: bool) -> Role:
     """The role of a param that no module of PyTorch holds, by the forward pass or its name.
 
     Raises:
@@ -203,7 +205,7 @@ def vector_role(param: Param, traced: str | None) -> Role:
         likely = "norm" if is_thin else "position" if "bias" in param.name else "hidden"
         raise ValueError(
             f"Nothing says what {title(param)} is; write roles={{{short(param.name)}: {likely!r}}},"
-            f" or another of {', '.join(NEAREST_KIND)}, or example=images."
+            f" or another of {', '.join(NEAREST_KIND)}{'' if is_read else ', or example=images'}."
         )
     return Role(kind)
 
