@@ -15,8 +15,10 @@ from noiseproof.zoo.cards import gain, good_for
 RESULTS = Path(__file__).parents[2] / "results"
 JUDGED = {
     **{path.name.removeprefix("court-"): path for path in RESULTS.glob("court-*")},
-    "gaussian-digits-mlp": RESULTS / "gaussian-digits-mlp" / "seed-0",
-    "gaussian-fashion-mlp": RESULTS / "gaussian-fashion-mlp" / "seed-0",
+    **{
+        name: RESULTS / name / "seed-0"
+        for name in ("gaussian-digits-mlp", "gaussian-fashion-mlp", "gaussian-fashion-convnet")
+    },
 }
 """The records of what ships under the present search."""
 
