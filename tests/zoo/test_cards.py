@@ -15,10 +15,7 @@ from noiseproof.zoo.cards import gain, good_for
 RESULTS = Path(__file__).parents[2] / "results"
 JUDGED = {
     **{path.name.removeprefix("court-"): path for path in RESULTS.glob("court-*")},
-    **{
-        name: RESULTS / name / "seed-0"
-        for name in ("gaussian-digits-mlp", "gaussian-fashion-mlp", "gaussian-fashion-convnet")
-    },
+    **{path.parent.name: path for path in RESULTS.glob("gaussian-*/seed-0")},
 }
 """The records of what ships under the present search."""
 
