@@ -55,6 +55,17 @@ def test_a_key_fixes_the_draw():
     assert not np.array_equal(one, other)
 
 
+def test_every_operation_is_drawn_as_often():
+    """Catches a range of draws that leaves one out, and motions that go one way only."""
+    which, strengths, signs = tones.draw_operations((9000,), 0.3, KEY)
+    counts = np.bincount(np.asarray(which), minlength=9)
+    # Four standard errors of a count with chance 1/9.
+    np.testing.assert_allclose(counts, 1000, atol=4 * np.sqrt(9000 / 9 * 8 / 9))
+    assert 0.01 <= float(strengths.min()) < 0.02
+    assert 0.29 < float(strengths.max()) <= 0.3
+    assert set(np.asarray(signs).tolist()) == {-1.0, 1.0}
+
+
 def pillow(operation, image):
     levels = Image.fromarray(np.asarray(jnp.round(255 * image)).astype(np.uint8))
     return np.asarray(operation(levels)) / 255.0

@@ -10,6 +10,7 @@ real numbers where the published code rounds, and turn and shear about the cente
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,47 +43,69 @@ def augmix(*, strength: float = 0.3, num_chains: int = 3, max_length: int = 3) -
         if count < 1:
             raise ValueError(f"{name} must be positive, got {count}.")
 
-    def chain(image: Image, key: PRNGKeyArray) -> Image:
-        length_key, steps_key = jax.random.split(key)
-        length = jax.random.randint(length_key, (), 1, max_length + 1)
-
-        def step(place: Int[Array, ""], result: Image) -> Image:
-            operated = random_operation(result, strength, jax.random.fold_in(steps_key, place))
-            return jnp.where(place < length, operated, result)
-
-        return jax.lax.fori_loop(0, max_length, step, image)
+    def chain(image: Image, length: Int[Array, ""], operations: Operations) -> Image:
+        for place in range(max_length):
+            operation = Operations(*(drawn[place] for drawn in operations))
+            image = jnp.where(place < length, operate(image, operation), image)
+        return image
 
     def transform(image: Image, key: PRNGKeyArray) -> Image:
-        weights_key, share_key, chains_key = jax.random.split(key, 3)
-        chains = jax.vmap(lambda key: chain(image, key))(jax.random.split(chains_key, num_chains))
-        weights = jax.random.dirichlet(weights_key, jnp.ones(num_chains))
+        weights_key, share_key, lengths_key, operations_key = jax.random.split(key, 4)
+        lengths = jax.random.randint(lengths_key, (num_chains,), 1, max_length + 1)
+        operations = draw_operations((num_chains, max_length), strength, operations_key)
+        chains = jax.vmap(chain, in_axes=(None, 0, 0))(image, lengths, operations)
+        # Even on the simplex, as the Dirichlet distribution of ones.
+        parts = jax.random.exponential(weights_key, (num_chains,))
         share = jax.random.uniform(share_key)
-        return (1.0 - share) * image + share * jnp.einsum("k,khwc->hwc", weights, chains)
+        mixed = jnp.einsum("k,khwc->hwc", parts / parts.sum(), chains)
+        return (1.0 - share) * image + share * mixed
 
     return transform
 
 
-def random_operation(image: Image, strength: float, key: PRNGKeyArray) -> Image:
-    """One of the operations, drawn evenly, at a strength up to this one."""
-    which_key, strength_key, sign_key = jax.random.split(key, 3)
-    # Every operation is computed, as any branch would be along an axis of images.
+class Operations(NamedTuple):
+    """Operations as they were drawn, all at once: within a loop over pixels XLA would draw anew.
+
+    Attributes:
+        which: Place of each among `TONES`, and then the motions.
+        strengths: From `LEAST_STRENGTH` on.
+        signs: 1 or -1, the direction of a motion.
+    """
+
+    which: Int[Array, "*shape"]
+    strengths: Float[Array, "*shape"]
+    signs: Float[Array, "*shape"]
+
+
+def draw_operations(shape: tuple[int, ...], strength: float, key: PRNGKeyArray) -> Operations:
+    """Operations, each drawn evenly, of strengths up to this one."""
+    which_key, strengths_key, signs_key = jax.random.split(key, 3)
+    return Operations(
+        jax.random.randint(which_key, shape, 0, len(TONES) + NUM_MOTIONS),
+        jax.random.uniform(strengths_key, shape, minval=LEAST_STRENGTH, maxval=strength),
+        jax.random.rademacher(signs_key, shape, jnp.float32),
+    )
+
+
+def operate(image: Image, operation: Operations) -> Image:
+    """One operation on the image. All are computed, as branches are along an axis of images."""
     num_tones = len(TONES)
-    which = jax.random.randint(which_key, (), 0, num_tones + NUM_MOTIONS)
-    drawn = jax.random.uniform(strength_key, minval=LEAST_STRENGTH, maxval=strength)
-    motion = jnp.maximum(which - num_tones, 0)
-    moved = move(image, motion, drawn * jax.random.rademacher(sign_key, (), jnp.float32))
-    toned = [tone(image, drawn) for tone in TONES.values()]
-    return jax.lax.select_n(jnp.minimum(which, num_tones), *toned, moved)
+    motion = jnp.maximum(operation.which - num_tones, 0)
+    moved = move(image, motion, operation.strengths * operation.signs)
+    toned = [tone(image, operation.strengths) for tone in TONES.values()]
+    return jax.lax.select_n(jnp.minimum(operation.which, num_tones), *toned, moved)
 
 
 def move(image: Image, motion: Int[Array, ""], strength: Scalar) -> Image:
     """Turns, shears (along rows, along columns) or shifts (likewise) the image; black beyond."""
     height, width, _ = image.shape
-    center = jnp.array([(height - 1) / 2, (width - 1) / 2])
-    matrix, shift = motions(strength, height, width)
-    points = jnp.moveaxis(jnp.mgrid[:height, :width], 0, -1) - center
-    source = jnp.einsum("ij,hwj->hwi", matrix[motion], points) + center + shift[motion]
-    return sample(image, source[..., 0], source[..., 1], "zero")
+    matrices, shifts = motions(strength, height, width)
+    matrix, shift = matrices[motion], shifts[motion]
+    middle, center = (height - 1) / 2, (width - 1) / 2
+    row, column = jnp.arange(height)[:, None] - middle, jnp.arange(width) - center
+    rows = matrix[0, 0] * row + matrix[0, 1] * column + middle + shift[0]
+    columns = matrix[1, 0] * row + matrix[1, 1] * column + center + shift[1]
+    return sample(image, rows, columns, "zero")
 
 
 def motions(
