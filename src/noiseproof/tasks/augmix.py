@@ -64,7 +64,7 @@ def augmix(*, strength: float = 0.3, num_chains: int = 3, max_length: int = 3) -
 
 
 class Operations(NamedTuple):
-    """Operations as they were drawn, all at once: within a loop over pixels XLA would draw anew.
+    """Operations, all drawn at once: XLA might draw them anew within its loops over pixels.
 
     Attributes:
         which: Place of each among `TONES`, and then the motions.
