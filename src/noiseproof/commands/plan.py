@@ -28,7 +28,8 @@ class Measured(NamedTuple):
     """The programs of meta-training, compiled and tried.
 
     Attributes:
-        compile_seconds: Of the start, an outer step, a pool of `select` and a score.
+        compile_seconds: Of the start, an outer step, a pool of `select` and a score, each alone; a
+            run compiles a score beside an outer step.
         outer_step_seconds: Wall-clock seconds of an outer step.
         score_seconds: Of a score on `select`.
         carried_bytes: What all inner runs of a device carry from one outer step to the next.
@@ -176,7 +177,7 @@ def in_words(record: dict[str, Any]) -> list[str]:
         f"{record['preset']} on {record['device']}",
         f"memory of a device: {size(record['carried_bytes'])} of runs, and beside them"
         f" {size(record['program_bytes'])} for an outer step; {size(record['free_bytes'])} free",
-        f"compiling: {compiling:.1f} s",
+        f"compiling: at most {compiling:.1f} s",
         f"meta-training: {record['outer_steps']} outer steps"
         f" of {record['outer_step_seconds']:.3g} s"
         f" and {record['scores']} scores of {record['score_seconds']:.3g} s:"
