@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from noiseproof.report import write_report
+from noiseproof.report.page import write_figure
 from noiseproof.results import Record, write_record
 
 WITHOUT_JAX = "import sys; sys.modules['jax'] = sys.modules['optax'] = None; "
@@ -52,6 +53,19 @@ def page(
     folder = tmp_path_factory.mktemp(request.param)
     make_folder(folder, num_seeds=3, severities=request.param == "severities")
     return write_report(folder).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("severities", [False, True])
+def test_the_figure_is_one_of_the_page(
+    tmp_path: Path, make_folder: Callable[..., Path], severities: bool
+) -> None:
+    """Catches records of severities, which hold no strength, that have no figure."""
+    folder = make_folder(tmp_path, num_seeds=3, severities=severities)
+    drawn = write_figure(folder, tmp_path / "a.svg").read_text("utf-8")
+    words = "difference of accuracy" if severities else "noise"
+    assert drawn.startswith("<svg")
+    assert words in drawn
+    assert drawn.partition(">")[2] in write_report(folder).read_text("utf-8")
 
 
 def test_page_is_one_well_formed_file_with_nothing_outside(page: str) -> None:

@@ -95,16 +95,19 @@ def write_report(folder: Path) -> Path:
 
 
 def write_figure(folder: Path, path: Path) -> Path:
-    """Write the first accuracy figure of a folder's records as an SVG file.
+    """Write one figure of a folder's records as an SVG file.
+
+    It is accuracy against the strength of the noise, or, where corruptions have severities, the
+    differences to the strongest rival.
 
     Raises:
-        ValueError: A record is missing or not as the schema says, or nothing was tested at two
-            strengths.
+        ValueError: A record is missing or not as the schema says, or there is nothing to draw.
     """
-    figures = accuracy_figures(read_record(folder))
-    if not figures:
-        raise ValueError(f"{folder} holds no corruption at two strengths or more to draw.")
-    svg = next(iter(figures.values()))
+    record = read_record(folder)
+    panels = [*_accuracy_panels(record), *_first_panels(record, summarize(record))]
+    if not panels:
+        raise ValueError(f"{folder} holds neither noise of two strengths nor a rival to draw.")
+    svg = str(panels[0].svg)
     # On its own it has a white ground, which on a page comes from the page.
     start = f'<svg {"" if "xmlns=" in svg else SVG_SPACE} style="background: white"'
     write_whole(path, svg.replace("<svg", start, 1))
