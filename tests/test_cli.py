@@ -13,6 +13,8 @@ import typer
 
 import noiseproof
 from noiseproof import cli
+from noiseproof.experiment.meta_trained import of_any_length
+from noiseproof.experiment.reading import with_settings
 from noiseproof.experiment.settings import Settings, as_dict
 from noiseproof.terminal.failures import print_warning
 from noiseproof.zoo import shipped_names
@@ -91,13 +93,14 @@ def outcome(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
             ["train", "digits", "--optimizer", "OUT", "--out", "OUT/a.safetensors"],
             "There is no learned optimizer",
         ),
-        (["train", "--optimizer", "OUT", "--out", "OUT/a"], "Name a data set, or give your own"),
-        (["corrupt", "digits", "--data", "a.npz", "--out", "OUT"], "Name a data set, or give"),
+        (["train", "--optimizer", "OUT", "--out", "OUT/a"], "Name a data set, .* got neither"),
+        (["train", "digits", "--optimizer", PRESET, "--out", "a.pt"], "file .safetensors, got"),
+        (["corrupt", "digits", "--data", "a.npz", "--out", "OUT"], "Name a data set, .* not both"),
         (["corrupt", "digits", "--out", "OUT", "--corruptions", "fogg"], "fogg"),
         (["preview", "digits", "--out", "OUT.png", "--image", "9999"], "9999"),
         (["preview", "digits", "--out", "OUT/q.png"], "folder of the sheet must exist"),
-        (["report", "OUT"], "must hold run.json and results.npz"),
-        (["report", "OUT", "--metrics"], "must hold run.json and results.npz"),
+        (["report", "OUT"], "The folder .*out is missing"),
+        (["report", "OUT", "--metrics"], "The folder .*out is missing"),
         (["list", "birds"], "The kind must be one of presets, datasets"),
         (["fetch", "cats", "--data-dir", "OUT"], "cats"),
         (["fetch", "mnist"], "Name the folder to download to"),
@@ -225,6 +228,34 @@ def test_the_zoo_is_listed_with_what_each_is(capsys: pytest.CaptureFixture[str])
             r"over \d+ held-out conditions \(n = \d+\)$",
             line,
         )
+
+
+def test_what_would_be_in_vain_is_refused_before_it_is_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches training whose end is that images are too small to corrupt, or that the weights have
+    no place; a picture that is drawn over; and a run whose length meta-training could not cut.
+    """
+    labels = np.arange(42) % 2
+    images = np.random.default_rng(0).integers(0, 255, (42, 2, 2), np.uint8)
+    tiny, out = tmp_path / "tiny.npz", tmp_path / "out"
+    np.savez(tiny, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    words = ["--optimizer", "universal", "--out", f"{out}.safetensors"]
+    code, said = outcome(capsys, "train", "--data", str(tiny), *words)
+    assert (code, out.exists()) == (2, False)
+    assert "at least 8 pixels wide and high, got 2×2" in said
+    code, said = outcome(capsys, "evaluate", "universal", "--data", str(tiny), "--out", str(out))
+    assert (code, out.exists()) == (2, False)
+    assert "at least 8 pixels" in said
+    words[-1] = str(tiny / "a.safetensors")
+    code, said = outcome(capsys, "train", "digits", *words)
+    assert code == 1
+    assert said.startswith("noiseproof: [Errno")
+    tiny.with_suffix(".png").write_bytes(b"mine")
+    code, said = outcome(capsys, "preview", "digits", "--out", str(tiny.with_suffix(".png")))
+    assert (code, "exists already: choose another" in said) == (2, True)
+    shorter = of_any_length(with_settings({}, ["inner.num_steps=60"], "settings"))
+    assert (shorter.inner.num_steps, getattr(shorter.estimator, "truncation", 60)) == (60, 60)
 
 
 def test_corrupted_files_and_a_sheet_are_written(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def train(
     out: Annotated[Path, typer.Option(help="File for the weights, .safetensors.")],
     dataset: Name = "",
     steps: Annotated[
-        int | None, typer.Option(help="Length of the run; else that of meta-training.", min=1)
+        int | None, typer.Option(help="Length of the run; else that of meta-training.", min=10)
     ] = None,
     settings: Settings = NO_SETTINGS,
     seed: Seed = 0,
@@ -244,7 +244,7 @@ def distill(
 def report(
     folder: Annotated[Path, typer.Argument(help="A folder with records.")],
     figure: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Write its first figure, too.")
+        Path | None, typer.Option(metavar="FILE.svg", help="Write a figure of it, too.")
     ] = None,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Print clean error, mCE and relative mCE.")

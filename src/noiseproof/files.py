@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EISDIR
 from pathlib import Path
 
 MOST_BYTES = 2**28
@@ -46,11 +47,28 @@ def create_whole(path: Path, content: str | bytes) -> None:
         os.link(temporary, path)
 
 
+def check_writable(path: Path) -> None:
+    """Makes the folder of a file and writes beside it, so that no work is lost for want of a place.
+
+    Raises:
+        OSError: As in `write_whole`, or there is such a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(EISDIR, "it is a folder", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(path, b""):
+        pass
+
+
 @contextmanager
 def written_beside(path: Path, content: str | bytes) -> Iterator[Path]:
     """A file on the disk beside another, gone when that is done."""
     data = content.encode("utf-8") if isinstance(content, str) else content
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        # Its own words name a temporary file.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -98,6 +98,19 @@ def test_by_default_grey_images_get_the_18_without_saturate(small_data_dir):
     assert len(corrupt._checked_names(None, 3)) == 19
 
 
+def test_a_cut_file_is_made_anew_and_other_images_are_refused(small_data_dir, tmp_path):
+    """Catches a resumed job that keeps half a file, or mixes the images of two data sets."""
+    (path, *_) = write(small_data_dir, tmp_path, corruptions=("contrast",))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:500])
+    write(small_data_dir, tmp_path, corruptions=("contrast",), resume=True)
+    assert path.read_bytes() == whole
+    file = tmp_path / "corrupted.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"images_sha256": "0"}))
+    with pytest.raises(ValueError, match="read other images: resume it with the same"):
+        write(small_data_dir, tmp_path, corruptions=("contrast",), resume=True)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

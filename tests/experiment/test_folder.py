@@ -1,5 +1,6 @@
 """Claims of an output folder: by one of many, after a kill, and never of what fits no memory."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -7,7 +8,7 @@ import threading
 import pytest
 
 from noiseproof.experiment.build import build_experiment
-from noiseproof.experiment.folder import claim
+from noiseproof.experiment.folder import IMAGES, claim
 from noiseproof.experiment.reading import with_settings
 from noiseproof.metatrain.memory import check_runs_fit
 
@@ -74,6 +75,19 @@ def test_what_a_kill_left_is_cleared_and_the_run_begins(tmp_path, resume):
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
     with pytest.raises(ValueError, match="has seed 0, not 1"):
         claim(tmp_path, {"seed": 1}, resume=True)
+
+
+def test_what_differs_is_named_and_other_images_are_refused(tmp_path):
+    """Catches two cut dicts that read alike, searches on images that were replaced, and an older
+    run, which does not say its images, that can not be resumed."""
+    known = {"tuning": {"rivals": ["adam"] * 30, "num_runs": 4}}
+    claim(tmp_path, known)
+    claim(tmp_path, known | {IMAGES: "a"}, resume=True)
+    (tmp_path / "config.json").write_text(json.dumps(known | {IMAGES: "a"}))
+    with pytest.raises(ValueError, match="read other images"):
+        claim(tmp_path, known | {IMAGES: "b"}, resume=True)
+    with pytest.raises(ValueError, match=r"has tuning\.num_runs 4, not 5"):
+        claim(tmp_path, {"tuning": known["tuning"] | {"num_runs": 5}}, resume=True)
 
 
 @pytest.mark.parametrize("content", ["[" * 10_000 + "]" * 10_000, "[]", "7", '{"seed":', ""])

@@ -17,6 +17,7 @@ from noiseproof.experiment.meta_trained import (
     check_rule_is_kept,
     controls_of,
     judged_alone,
+    of_any_length,
     settings_of,
 )
 from noiseproof.experiment.reading import converted, with_settings
@@ -92,7 +93,7 @@ def evaluate(
     meta_trained = settings_of(loaded, optimizer)
     check_rule_is_kept(settings, optimizer)
     values = judged_alone(meta_trained)
-    wanted = with_settings(values, settings, "settings")
+    wanted = of_any_length(with_settings(values, settings, "settings"))
     experiment = build_experiment(wanted, data_dir, corrupted)
     tell_notices(experiment.problem.dataset)
     check_held_out(wanted, meta_trained, image_shape(experiment.problem.dataset)[2])
@@ -100,9 +101,8 @@ def evaluate(
     if all(experiment.record[name] == as_dict(meta_trained)[name] for name in PROBLEM):
         rivals = {}  # what was tuned there was tuned here
     place = f"The card of {optimizer}"
-    name = f"evaluate {Path(optimizer).name}"
-    claimed = {"preset": name, "seed": seed, **experiment.record}
-    begin(folder, claimed, experiment.searches, tuned, resume=resume)
+    about = {"preset": f"evaluate {Path(optimizer).name}", "seed": seed}
+    begin(folder, about, experiment, tuned, resume=resume)
     learned = MetaTrained(
         rule=loaded.card["rule"],
         words=converted(loaded.card["meta_trained_on"], str, f"{place}.meta_trained_on"),
@@ -115,8 +115,8 @@ def evaluate(
     runs = num_compared_runs(experiment, learned.cost.inner_steps)
     steps = experiment.problem.objective.num_steps
     console.print(
-        f"this takes {runs:,} runs of {steps:,} steps to tune {len(experiment.searches)} rivals and"
-        " to test",
+        f"this takes at most {runs:,} runs of {steps:,} steps to tune {len(experiment.searches)}"
+        " rivals and to test",
         soft_wrap=True,
         highlight=False,
     )

@@ -14,6 +14,7 @@ from noiseproof.corruptions.apply import check_channels, find_corruption
 from noiseproof.corruptions.families import FAMILY_OF, for_channels
 from noiseproof.corruptions.keys import as_key
 from noiseproof.data import load_dataset
+from noiseproof.files import check_writable
 from noiseproof.messages import short
 from noiseproof.terminal.notices import tell_notices
 
@@ -41,7 +42,7 @@ def preview(
 
     Args:
         dataset: A name, a file or a folder, as `load_dataset` takes it.
-        out: The picture to write, in a folder that exists; its ending says the format.
+        out: The picture to write, a new file in a folder that exists; its ending says the format.
         data_dir: The folder with the files of the data sets.
         corruptions: Names; by default all that have a family.
         image: The number of the test image.
@@ -54,6 +55,8 @@ def preview(
     """
     if Picture.registered_extensions().get(out.suffix.lower()) not in Picture.SAVE:
         raise ValueError(f"The sheet must be a picture such as sheet.png, got {short(out.name)}.")
+    if out.exists():
+        raise ValueError(f"The file {out} exists already: choose another with --out.")
     if not out.parent.is_dir():
         raise ValueError(f"The folder of the sheet must exist, got {short(str(out.parent))}.")
     key = as_key(seed)
@@ -65,6 +68,7 @@ def preview(
     names = tuple(corruptions or for_channels(tuple(FAMILY_OF), images.shape[-1]))
     for name in names:
         check_channels(find_corruption(name), name, images.shape[-1])
+    check_writable(out)
     rows = []
     for name in names:
         rows.append(severities(images, name, image, key))

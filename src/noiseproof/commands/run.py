@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+import typer
 from rich.console import Console
 
 from noiseproof.commands.plan import num_compared_runs, work_in_words
@@ -86,6 +87,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(received)
     except KeyboardInterrupt:
+        typer.echo("noiseproof: stopped; the same command with --resume goes on", err=True)
         raise SystemExit(128 + (received[0] if received else signal.SIGINT)) from None
     finally:
         for number, handler in before.items():

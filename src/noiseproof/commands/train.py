@@ -6,9 +6,16 @@ from pathlib import Path
 from rich.console import Console
 
 from noiseproof.experiment.build import build_experiment
-from noiseproof.experiment.meta_trained import check_rule_is_kept, judged_alone, settings_of
+from noiseproof.experiment.meta_trained import (
+    check_rule_is_kept,
+    judged_alone,
+    of_any_length,
+    settings_of,
+)
 from noiseproof.experiment.reading import with_settings
 from noiseproof.experiment.training import accuracies, metadata, trained, write_weights
+from noiseproof.files import check_writable
+from noiseproof.messages import short
 from noiseproof.terminal.notices import tell_notices
 from noiseproof.terminal.progress import on_console
 from noiseproof.zoo import load_learned
@@ -37,18 +44,20 @@ def train(
         Accuracy by condition.
 
     Raises:
-        ValueError: Whatever is wrong, in one line, before anything is written.
+        ValueError: Whatever is wrong, in one line, before anything is trained.
+        OSError: The file cannot be written, likewise.
     """
+    if path.suffix != ".safetensors":
+        raise ValueError(f"The weights must be a file .safetensors, got {short(str(path))}.")
     if path.exists():
         raise ValueError(f"The file {path} exists already: choose another with --out.")
     check_rule_is_kept(settings, optimizer)
     loaded = load_learned(optimizer)
     values = judged_alone(settings_of(loaded, optimizer))
-    # Nothing is meta-trained, so that runs of any length are good.
-    values["window"]["loss_interval"] = 1
-    if "truncation" in values["estimator"]:
-        values["estimator"]["truncation"] = 1
-    experiment = build_experiment(with_settings(values, settings, "settings"), data_dir)
+    values["window"]["loss_interval"] = 1  # no loss is taken on the way
+    wanted = of_any_length(with_settings(values, settings, "settings"))
+    experiment = build_experiment(wanted, data_dir)
+    check_writable(path)
     tell_notices(experiment.problem.dataset)
     problem = experiment.problem
     num_steps = problem.objective.num_steps

@@ -81,9 +81,15 @@ def _batch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
             "images must have the shape [height width channels], with 1 or 3 channels, also with "
             f"a batch in front, also without channels where they are grey, got {shape}."
         )
-    if min(full[1:3]) < MIN_SIDE:
-        raise ValueError(f"images must be at least {MIN_SIDE} pixels wide and high, got {shape}.")
+    check_side(full[1:3])
     return full
+
+
+def check_side(shape: tuple[int, ...]) -> None:
+    """Raises ValueError where images of a height and width are too small to be corrupted."""
+    if min(shape) < MIN_SIDE:
+        size = "×".join(map(str, shape))
+        raise ValueError(f"images must be at least {MIN_SIDE} pixels wide and high, got {size}.")
 
 
 def _in_range(images: Pixels) -> Pixels:

@@ -7,6 +7,7 @@ set. The cut is part of the data set, not of a run: it is made with a seed of th
 with the run's, so that everyone who names a data set has the same four splits.
 """
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +73,15 @@ def image_shape(dataset: Dataset) -> tuple[int, int, int]:
     """Height, width and channels of the images."""
     height, width, channels = dataset.train.images.shape[1:]
     return height, width, channels
+
+
+def fingerprint(*splits: Batch) -> str:
+    """A SHA-256 of the shapes, pixels and labels of splits, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in (part for batch in splits for part in batch):
+        digest.update(f"{part.dtype} {part.shape};".encode())
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()
 
 
 def split(source: Source) -> Dataset:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import msgspec
 
+from noiseproof.corruptions.images import check_side
 from noiseproof.data import Dataset, image_shape
 from noiseproof.evaluate.conditions import CONDITIONS, Conditions
 from noiseproof.evaluate.published import with_published
@@ -224,14 +225,17 @@ def build_conditions(
     """What classifiers are tested on.
 
     Raises:
-        ValueError: A setting is unknown, nothing is held out of a test, or the folder of corrupted
-            images is not of the test images.
+        ValueError: A setting is unknown, images are too small for named corruptions, nothing is
+            held out of a test, or the folder of corrupted images is not of the test images.
     """
+    *size, num_channels = image_shape(problem.dataset)
+    if kind_of(settings.conditions) == "named":
+        check_side(tuple(size))
     conditions = built(
         CONDITIONS,
         settings.conditions,
         outer_loss=problem.outer_loss,
-        num_channels=image_shape(problem.dataset)[2],
+        num_channels=num_channels,
         developing=settings.evaluation.split == "select",
     )
     if settings.evaluation.split == "test" and "held_out" not in conditions.roles.values():

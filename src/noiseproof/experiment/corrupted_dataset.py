@@ -21,9 +21,11 @@ from noiseproof.corruptions.families import STANDARD_15, VALIDATION_4, for_chann
 from noiseproof.corruptions.images import as_batch
 from noiseproof.corruptions.keys import as_key
 from noiseproof.data import Dataset, load_dataset
-from noiseproof.experiment.folder import claim
+from noiseproof.data.dataset import fingerprint
+from noiseproof.experiment.folder import IMAGES, claim
 from noiseproof.files import write_whole
 from noiseproof.messages import short
+from noiseproof.types import Batch
 
 SETTINGS_FILE = "corrupted.json"
 """Says what a folder holds; its presence marks the folder as one of this command."""
@@ -75,6 +77,7 @@ def corrupt_dataset(
     as_batch(images)
     key = as_key(seed)
     settings = {"dataset": Path(dataset).name, "seed": seed, "images": len(images)}
+    settings[IMAGES] = fingerprint(Batch(images, labels))
     claim(out, settings, file_name=SETTINGS_FILE, resume=resume)
     paths = [_write_one(images, name, out, partial(report, name), key) for name in names]
     # One byte, as the released ones have, where that is enough.
@@ -113,10 +116,10 @@ def _write_one(
 ) -> Path:
     path = out / f"{name}.npy"
     total = 5 * len(images)
-    if path.exists():
+    size = len(_header((total, *images.shape[1:]))) + total * images[0].size
+    if path.exists() and path.stat().st_size == size:
         report(total, total)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     with part.open("ab") as file:
         done = _whole_images(file, images)

@@ -94,7 +94,7 @@ def distill(
         raise ValueError("tuning.rivals must have adam, which gains are relative to.")
     num_trials, num_seeds = search.num_trials or 1, experiment.num_seeds
     about = {"distilled": explained.names[0], "constants": given, "seed": seed}
-    begin(place, {**about, **experiment.record}, [search], tuned, resume=resume)
+    begin(place, about, experiment, tuned, resume=resume)
 
     objective, key = experiment.problem.objective, search_key(seed)
     params = jax.eval_shape(experiment.problem.model.init, jax.random.key(0))

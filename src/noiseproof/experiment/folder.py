@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from noiseproof.messages import short
 
 CONFIG_FILE = "config.json"
 """Its presence says that a folder was made by a run, and of which settings."""
+
+IMAGES = "images_sha256"
+"""What says which images a run reads, beside the name of their file; older runs do not say it."""
 
 
 def claim(
@@ -81,12 +84,25 @@ def check_same(file: Path, wanted: Mapping[str, Any]) -> None:
         found = None
     if not isinstance(found, dict):
         raise ValueError(f"{file} is damaged: it is no JSON object.")
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            raise ValueError(
-                f"The run in {file.parent} has {key} {short(found.get(key))}, not {short(value)}: "
-                "resume it with the same settings, or choose another folder with --out."
-            )
+    known = {key: found.get(key) for key in wanted if key != IMAGES or key in found}
+    for place, before, now in differences(known, {key: wanted[key] for key in known}):
+        has = f"has {place} {short(before)}, not {short(now)}"
+        raise ValueError(
+            f"The run in {file.parent} {'read other images' if place == IMAGES else has}: resume it"
+            " with the same settings and images, or choose another folder with --out."
+        )
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], place: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Where nested values differ, as `(section.key, before, now)`; None where one is not there."""
+    for name in {**before, **now}:
+        one, other = before.get(name), now.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from differences(one, other, f"{place}{name}.")
+        elif one != other:
+            yield f"{place}{name}", one, other
 
 
 def discard(folder: Path, file: Path) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from noiseproof.experiment.reading import converted, with_settings
 from noiseproof.experiment.settings import Settings, as_dict
 from noiseproof.messages import short
@@ -54,6 +56,15 @@ def judged_alone(settings: Settings) -> dict[str, Any]:
     values = {**as_dict(settings), "controls": [], "tasks": []}
     values["meta"] |= {"tasks_at_once": 0, "start": [], "grouped": False}
     return values
+
+
+def of_any_length(settings: Settings) -> Settings:
+    """Settings whose runs are as long as they say, whatever meta-training cut its own into."""
+    truncation, num_steps = getattr(settings.estimator, "truncation", 1), settings.inner.num_steps
+    if num_steps % truncation == 0:
+        return settings
+    whole = msgspec.structs.replace(settings.estimator, truncation=num_steps)
+    return msgspec.structs.replace(settings, estimator=whole)
 
 
 def controls_of(folder: Path) -> tuple[tuple[str, str, Theta], ...]:

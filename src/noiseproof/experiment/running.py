@@ -62,8 +62,8 @@ def run_experiment(
     if tuned is None:
         estimators()  # before hours of meta-training, not after
     check_runs_fit(meta.objectives, meta.estimator, meta.data)
-    wanted, searches = {"preset": name, "seed": seed, **experiment.record}, experiment.searches
-    first_alone(lambda: begin(folder, wanted, searches, tuned, resume=resume, replace=replace))
+    about = {"preset": name, "seed": seed}
+    first_alone(lambda: begin(folder, about, experiment, tuned, resume=resume, replace=replace))
     words = experiment.problem.outer_loss.words
     learned = learn(experiment, experiment.meta, words, folder, progress, seed=seed, resume=resume)
     save(folder, experiment, learned, {}, name=name, seed=seed)

@@ -109,8 +109,7 @@ def study(
     explained = explain(optimizer, *more) if is_explained or more else None
     experiment = experiment_of(loaded, str(optimizer), task, [*SMALL, *settings], data_dir)
     name = explained.names[0] if explained else Path(optimizer).name
-    wanted = {"study": name, "seed": seed, **experiment.record}
-    begin(place, wanted, experiment.searches, tuned, resume=resume)
+    begin(place, {"study": name, "seed": seed}, experiment, tuned, resume=resume)
 
     sets = experiment.conditions.test_sets(experiment.split, corrupting(progress))
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), experiment.num_seeds)

@@ -88,5 +88,4 @@ def write_weights(path: Path, params: Params, about: dict[str, Any]) -> None:
         for place, leaf in leaves
     }
     content = save(arrays, {name: json.dumps(value) for name, value in about.items()})
-    path.parent.mkdir(parents=True, exist_ok=True)
     create_whole(path, content)

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from noiseproof.data.dataset import fingerprint
 from noiseproof.evaluate.tuning import Tuned
-from noiseproof.experiment.build import Search
-from noiseproof.experiment.folder import CONFIG_FILE, claim
+from noiseproof.experiment.build import Experiment, Search
+from noiseproof.experiment.folder import CONFIG_FILE, IMAGES, claim, differences
 from noiseproof.experiment.settings import Settings, as_dict
 from noiseproof.files import read_whole, write_whole
 from noiseproof.messages import short
@@ -166,7 +167,10 @@ def check_values(rival: str, values: Any, place: str) -> None:
 
 
 def check_same_problem(source: Path, record: Mapping[str, Any], sections: Sequence[str]) -> None:
-    """Raises ValueError where a folder is no run's, or its sections of the settings are others."""
+    """Raises ValueError where a folder is no run's, or its sections of the settings are others.
+
+    Of images that both sides know by their checksum, the name of their file does not matter.
+    """
     try:
         found = dict(json.loads(read_whole(source / CONFIG_FILE)))
         searched_on = {section: dict(found.get(section) or {}) for section in sections}
@@ -174,17 +178,21 @@ def check_same_problem(source: Path, record: Mapping[str, Any], sections: Sequen
         raise ValueError(
             f"{source} must be the folder of a run, with {CONFIG_FILE} and {TUNED_FILE}."
         ) from None
+    images = [one.get(IMAGES) for one in (found, record)]
+    if all(images) and images[0] != images[1]:
+        raise ValueError(f"The rivals in {source} were tuned on other images: tune them anew.")
     for section, known in searched_on.items():
         # A record of before a setting was there has it at its default.
         before = {**PLAIN.get(section, {}), **known}
         now = dict(record[section])
         if section == "tuning":
             before, now = ({name: one.get(name) for name in COUNTED} for one in (before, now))
-        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        changed = list(differences(before, now, f"{section}."))
+        if all(images):
+            changed = [one for one in changed if one[0] != "data.name"]
         if changed:
             then, here = (
-                ", ".join(f"{section}.{name} = {values.get(name)!r}" for name in changed)
-                for values in (before, now)
+                ", ".join(f"{one[0]} = {one[side]!r}" for one in changed) for side in (1, 2)
             )
             raise ValueError(
                 f"The rivals in {source} were tuned with {short(then)}, not {short(here)}: tune "
@@ -194,8 +202,8 @@ def check_same_problem(source: Path, record: Mapping[str, Any], sections: Sequen
 
 def begin(
     folder: Path,
-    wanted: Mapping[str, Any],
-    searches: Sequence[Search],
+    about: Mapping[str, Any],
+    experiment: Experiment,
     tuned: str | Path | None = None,
     *,
     resume: bool = False,
@@ -203,13 +211,16 @@ def begin(
 ) -> None:
     """Claims a folder, and keeps in it what another run's searches found if it has none yet.
 
-    `wanted` identifies the work, its settings included; `tuned` is the folder of the other run.
-    The rest is as `claim` has it.
+    `about` identifies the work beside the settings and images of the experiment; `tuned` is the
+    folder of the other run. The rest is as `claim` has it.
 
     Raises:
         ValueError: The folder is in use, or the other run is of another problem.
     """
-    found = found_by(Path(tuned), wanted, searches) if tuned else None
+    data = experiment.problem.dataset
+    images = fingerprint(data.train, data.outer, data.select, data.test)
+    wanted = {**about, **experiment.record, IMAGES: images}
+    found = found_by(Path(tuned), wanted, experiment.searches) if tuned else None
     claim(folder, wanted, resume=resume, replace=replace)
     path = folder / TUNED_FILE
     if found is not None and not path.is_file():

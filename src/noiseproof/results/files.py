@@ -34,11 +34,11 @@ def read_record(folder: Path) -> Record:
     Raises:
         ValueError: One is missing, damaged, or not as the schema says; the message names the file.
     """
-    missing = [name for name in (RUN_FILE, ARRAYS_FILE) if not (folder / name).is_file()]
-    if missing:
-        raise ValueError(
-            f"{folder} must hold {RUN_FILE} and {ARRAYS_FILE}, {' and '.join(missing)} is missing."
-        )
+    if not folder.is_dir():
+        raise ValueError(f"The folder {folder} is missing.")
+    for name in (RUN_FILE, ARRAYS_FILE):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} must hold {RUN_FILE} and {ARRAYS_FILE}, {name} is missing.")
     run = read_run(folder / RUN_FILE)
     return Record(run, *read_arrays(folder / ARRAYS_FILE, run))
 

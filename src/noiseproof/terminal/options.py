@@ -18,7 +18,7 @@ NO_SETTINGS: list[str] = []
 
 Seed = Annotated[
     int,
-    typer.Option(help="Fixes meta-training, tuning and inner runs.", min=0, max=2**32 - 1),
+    typer.Option(help="Fixes all that is drawn at random.", min=0, max=2**32 - 1),
 ]
 DataDir = Annotated[
     Path | None,
@@ -90,7 +90,8 @@ def dataset_name(dataset: str, data: Path | None) -> str:
         ValueError: Neither is given, or both.
     """
     if bool(dataset) == (data is not None):
-        raise ValueError("Name a data set, or give your own images by --data PATH.")
+        both = "not both" if dataset else "got neither"
+        raise ValueError(f"Name a data set, or give your own images by --data PATH, {both}.")
     return dataset if data is None else data.as_posix()
 
 
@@ -101,7 +102,7 @@ def data_setting(data: Path | None) -> list[str]:
 
 def listed(names: str) -> list[str] | None:
     """Names between commas; None for none."""
-    return [name.strip() for name in names.split(",")] if names else None
+    return [name.strip() for name in names.split(",") if name.strip()] if names else None
 
 
 def open_page(folder: Path) -> None:
