@@ -91,6 +91,11 @@ def read_published(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
     weights_file, card_file = theta_files(path)
     weights = read_whole(weights_file)
+    if not card_file.exists() and not unfinished(card_file).exists():
+        raise ValueError(
+            f"{card_file} is missing: a learned optimizer has its card beside it, the weights of a"
+            " classifier have none."
+        )
     card = _waiting_card(card_file, sha256(weights)) or unseal(card_file)
     check_card(card)
     if sha256(weights) != card.get("theta_sha256"):

@@ -160,7 +160,10 @@ def test_two_names_of_one_thing(path: Path):
             {"y_test": np.full(12, -1)},
             "y_test in {} must lie between 0 and 2147483647, got -1.",
         ),
-        ({"y_train": np.zeros(80, int)}, "y_train in {} must have at least two classes, got 0."),
+        (
+            {"y_train": np.zeros(80, int)},
+            "y_train in {} must have at least two classes, got only 0.",
+        ),
         (
             {"y_train": np.arange(79) % 4},
             "y_train in {} must hold one label for each of 80 images, got 79.",

@@ -201,6 +201,19 @@ def test_pools_that_are_stacked_score_as_in_turn(monkeypatch) -> None:
     np.testing.assert_allclose(score_all(rates, 3), expected, rtol=1e-6)
 
 
+def test_a_search_with_fewer_points_than_finalists_ends_at_its_forecast() -> None:
+    """Catches a forecast of runs that never come: 3 points of 2 runs, and 2 more of each."""
+    calls: list[tuple[int, int]] = []
+    tune(
+        *(problem(), SGD, Budget(num_trials=3, num_runs=2, num_finalists=8, num_final_runs=2)),
+        jax.random.key(0),
+        name="sgd",
+        on_runs=lambda *call: calls.append(call),
+    )
+    assert calls[0] == (0, 12)
+    assert calls[-1] == (12, 12)
+
+
 def test_many_trials_share_one_program() -> None:
     """Catches a program for each call, and one that grows with the number of trials."""
     traces = []

@@ -148,7 +148,11 @@ def num_compared_runs(experiment: Experiment, meta_steps: int = 0) -> int:
     """
     budget, num_rivals = experiment.budget, len(experiment.searches)
     num_trials = sum(search.num_trials or 0 for search in experiment.searches)
-    num_final_runs = num_rivals * budget.num_finalists * budget.num_final_runs
+    num_finalists = sum(
+        min(budget.num_finalists, search.num_trials or budget.num_finalists)
+        for search in experiment.searches
+    )
+    num_final_runs = num_finalists * budget.num_final_runs
     num_matched = sum(search.num_trials is None for search in experiment.searches)
     num_tuned = num_trials * budget.num_runs + num_final_runs
     num_tuned += num_matched * meta_steps // experiment.problem.objective.num_steps

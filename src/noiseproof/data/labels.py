@@ -52,7 +52,7 @@ def numbered(labels: Mapping[str, Shaped[np.ndarray, "..."]]) -> Numbered:
     first, *others = flat
     classes = np.unique(flat[first])
     if len(classes) < 2:
-        raise ValueError(f"{first} must have at least two classes, got {listed(classes)}.")
+        raise ValueError(f"{first} must have at least two classes, got only {listed(classes)}.")
     for name in others:
         notices += _differences(flat[name], name, classes)
     notices += _renumbering(classes, first)

@@ -301,7 +301,8 @@ def chosen_finalists(tried: Sequence[Trial], start: Start, num_finalists: int) -
 def counted(score: Scorer, budget: Budget, on_runs: Callable[[int, int], None]) -> Scorer:
     """The same scorer, which tells how many runs it has done, of as many as a search has."""
     num_trial_runs = budget.num_trials * budget.num_runs
-    total, done = num_trial_runs + budget.num_finalists * budget.num_final_runs, 0
+    num_finalists = min(budget.num_finalists, budget.num_trials)
+    total, done = num_trial_runs + num_finalists * budget.num_final_runs, 0
     on_runs(done, total)
 
     def scores(points: Sequence[Values], draws: Draws) -> Float[np.ndarray, "points draws"]:

@@ -28,7 +28,9 @@ def standardized(
         ValueError: A channel does not vary.
     """
     if not bool((std > 0).all()):
-        raise ValueError(f"std must be positive in every channel, got {std.tolist()}.")
+        raise ValueError(
+            f"std must be positive in every channel, got {std.tolist()}: images must differ."
+        )
 
     def before(forward: Callable[..., Any]) -> Callable[..., Any]:
         return lambda params, images, *rest: forward(params, (images - mean) / std, *rest)
