@@ -171,6 +171,18 @@ def test_a_diverged_run_is_data():
     assert not bool(train(SGD).diverged)
 
 
+def test_weights_that_the_last_step_spoilt_are_a_diverged_run():
+    """Catches classifiers of NaN that count as trained, since no loss was taken after them."""
+
+    def spoilt(updates, step, _params=None):
+        return jax.tree.map(lambda leaf: jnp.where(step < 9, leaf, jnp.nan), updates), step + 1
+
+    rule = optax.GradientTransformation(lambda _params: jnp.zeros((), jnp.int32), spoilt)
+    found = train(Recipe(optax.chain(optax.sgd(0.1), rule)))
+    assert np.isfinite(found.losses).all()
+    assert found.diverged
+
+
 def test_one_bad_loss_is_enough_to_diverge():
     """Though the weights come back, as they do where a recipe clips or skips."""
     bad_key = inner_loop.step_keys(jnp.int32(4), KEY)[0]

@@ -37,7 +37,7 @@ class Run(NamedTuple):
     Attributes:
         params: The recipe's answer, the weights that are judged.
         losses: The training loss of every step.
-        diverged: Whether a training loss was not finite.
+        diverged: Whether a training loss, or a weight in the end, was not finite.
     """
 
     params: Params
@@ -315,4 +315,5 @@ def train(task: Task, recipe: Recipe, data: Data, num_steps: int, key: PRNGKeyAr
     answer = recipe.answer(state.params, state.optimizer_state)
     if task.finish is not None:
         answer = task.finish(answer, data, key)
-    return Run(answer, losses, ~jnp.isfinite(losses).all())
+    finite = [jnp.isfinite(numbers).all() for numbers in (losses, *jax.tree.leaves(answer))]
+    return Run(answer, losses, ~jnp.stack(finite).all())

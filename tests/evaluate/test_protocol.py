@@ -181,6 +181,18 @@ def test_the_scores_of_a_record_count_right_images_and_none_of_diverged_runs() -
     assert made.diverged.tolist() == [[False] * 3, [True] * 3]
 
 
+def test_curves_leave_out_what_diverged() -> None:
+    """Catches an evaluation that is lost at its end for one run of many that diverged."""
+    found = judged()
+    curve = np.array(found.curve)
+    curve[0, 20:] = np.nan
+    half, none = found._replace(curve=curve), judged(DIVERGING)
+    made = curves([half, none], num_steps=30)
+    np.testing.assert_allclose(made.curve[0, 20:], found.curve[1:, 20:].mean(axis=0), rtol=1e-6)
+    assert np.isfinite(made.low[0]).all()
+    assert np.isnan(made.curve[1, -1])
+
+
 def test_a_curve_has_points_inside_the_run_with_intervals() -> None:
     found = judged()
     made = curves([found, found], num_steps=30)

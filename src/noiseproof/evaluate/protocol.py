@@ -25,7 +25,7 @@ from noiseproof.evaluate.samples import answers, sampled
 from noiseproof.evaluate.suites import TestSet
 from noiseproof.evaluate.tuning import Tuned
 from noiseproof.metatrain.sharding import Placement, as_local, over_runs, replicate, spread
-from noiseproof.results import Curves, Kind, Scores, Trials, mean_interval
+from noiseproof.results import Curves, Interval, Kind, Scores, Trials, mean_interval
 from noiseproof.tasks.image_classification import to_float
 from noiseproof.types import Batch, Data, Layout, Model, Params, Recipe, Task
 
@@ -375,9 +375,17 @@ def trials(contestants: Sequence[Contestant]) -> Trials:
 
 
 def curves(judged: Sequence[Judged], *, num_steps: int) -> Curves:
-    """The learning curves of a record, each point at the middle of its stretch."""
+    """The learning curves of a record, each point at the middle of its stretch.
+
+    A point is the mean of the runs that had not diverged by then; NaN where all had.
+    """
     stretches = np.array_split(np.arange(num_steps), judged[0].curve.shape[1])
-    intervals = [[mean_interval(losses) for losses in reached.curve.T] for reached in judged]
+
+    def point(losses: Float[np.ndarray, " seeds"]) -> Interval:
+        finite = losses[np.isfinite(losses)]
+        return mean_interval(finite) if finite.size else Interval(np.nan, np.nan, np.nan, 0)
+
+    intervals = [[point(losses) for losses in reached.curve.T] for reached in judged]
     curve, low, high = (
         np.array([[getattr(interval, name) for interval in row] for row in intervals])
         for name in ("mean", "low", "high")
