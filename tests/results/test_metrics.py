@@ -28,6 +28,17 @@ def test_errors_by_hand(make_record: Callable[..., Record]) -> None:
     assert (adam.mce, adam.relative_mce) == (pytest.approx(1), pytest.approx(1))
 
 
+def test_what_was_meta_trained_on_without_severities_does_not_count(
+    make_record: Callable[..., Record],
+) -> None:
+    """Catches a mean over the learned optimizer's own noise, of which no severity is known."""
+    own = Condition("spectral_noise_0_to_1", "noise", "meta_train")
+    accuracies = {"mine": [[0.8], [0.9], [0.7], [0.6]], "adam": [[0.8], [0.1], [0.6], [0.6]]}
+    mine, _ = robustness_metrics(make_record(accuracies, [CLEAN, own, *FOG]), "adam")
+    assert mine.mean_error == pytest.approx(0.35)
+    assert mine.mce == pytest.approx(0.35 / 0.4)
+
+
 def test_a_baseline_that_does_not_degrade_has_no_relative_error(
     make_record: Callable[..., Record],
 ) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from noiseproof.messages import short
 from noiseproof.results.comparison import places
-from noiseproof.results.conditions import accuracies
+from noiseproof.results.conditions import accuracies, mean_of
 from noiseproof.results.schema import Record
 
 
@@ -52,13 +52,9 @@ def robustness_metrics(record: Record, baseline: str) -> list[RobustnessMetrics]
     if baseline not in place:
         raise ValueError(f"The baseline must be among {', '.join(place)}, got {short(baseline)}.")
     table = accuracies(record)
-    named = [condition for condition in table if condition.severity is None]
-    clean = [condition for condition in named if condition.role == "clean"]
-    corrupted = [
-        condition
-        for condition in named
-        if condition.strength is None and condition.role != "published"
-    ]
+    clean = [condition for condition in table if condition.role == "clean"]
+    means = {mean_of(one) for one in table if one.severity is not None}
+    corrupted = [one for one in table if one in means and one.role != "published"]
     if not clean or not corrupted:
         raise ValueError("The record must hold clean images and corruptions with severities.")
     clean_errors = 1 - table[clean[0]].mean(axis=1)
