@@ -54,6 +54,9 @@ def test_another_kind_keeps_what_it_also_has_and_another_data_set_its_own_size()
     found = load_preset("gaussian-fashion-mlp", settings)
     assert as_dict(found)["model"] == {"kind": "convnet", "channels": [8], "norm": None}
     assert found.data.image_size == 0
+    # One number in the one kind, a range in the other.
+    noise = as_dict(load_preset("gaussian-digits-mlp", ["outer.kind=spectral"]))["outer"]
+    assert noise["std"] == [0.05, 0.3]
     values = as_dict(load_preset("spectral-cifar-convnet", ["estimator.kind=tes"]))
     assert values["estimator"]["num_pairs"] == 12
 
@@ -69,7 +72,7 @@ def test_a_scale_lies_between_preset_and_settings() -> None:
     assert with_settings(as_dict(large), [], "card") == large
     with pytest.raises(ValueError, match=r"scale must be one of gpu in .*convnet, got 'huge'"):
         load_preset("spectral-cifar-convnet", ["scale=huge"])
-    with pytest.raises(ValueError, match="scale must be one of - in settings, got 'gpu'"):
+    with pytest.raises(ValueError, match="settings has no scales, got scale = 'gpu'"):
         with_settings({}, ["scale=gpu"], "settings")
 
 

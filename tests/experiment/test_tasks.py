@@ -122,6 +122,10 @@ def test_reparametrization_reaches_the_estimator_and_not_the_score() -> None:
         (["meta.start=['nobody']"], "There is no learned optimizer 'nobody'"),
         (["data.num_classes=11"], r"must lie in \[2, 10\] for digits, got 11"),
         (["reparametrization={level='tensor', low=9, high=1}"], r"Scales must be positive, low at"),
+        (
+            ["reparametrization.level=tensor", "rule.augments=true", "rule.kind=structured"],
+            "for rules that judge the weights they train",
+        ),
     ],
 )
 def test_bad_settings(settings: list[str], message: str) -> None:

@@ -47,6 +47,13 @@ def test_gaussian_noise_is_one_component_with_clean_images_beside():
     assert mixed.seen == ("gaussian_noise",)
 
 
+@pytest.mark.parametrize("std", [0.0, -1.0, float("nan")])
+def test_noise_of_no_size_is_refused(std):
+    """Catches meta-training on clean images by another name."""
+    with pytest.raises(ValueError, match="std must be positive, got"):
+        gaussian(std=std)
+
+
 def test_a_spectrum_is_cut_into_bands_of_equal_weight():
     assert weights(build_spectral()) == {
         "spectral_noise_0_to_1": 0.25,
@@ -136,7 +143,8 @@ def test_the_control_sees_clean_images():
         ({"clean": 1.5}, r"clean must lie in \[0, 1\], got 1.5"),
         ({"warped": -0.5}, r"warped must lie in \[0, 1\], got -0.5"),
         ({"warped": 0.9}, "must add up to at most 1, got 1.15"),
-        ({"std": (0.3, 0.2)}, "stds must rise from 0 or more, got 0.3 to 0.2"),
+        ({"std": (0.3, 0.2)}, "std must rise from least to greatest, got 0.3 to 0.2"),
+        ({"exponent": (3.0, 1.0)}, "exponent must rise from least to greatest, got 3.0 to 1.0"),
         ({"exponent": (-1.0, 3.0)}, "exponents must rise from 0 or more, got -1"),
         ({"warp_std": -1.0}, "max_std must not be negative, got -1"),
     ],

@@ -83,8 +83,10 @@ def scale_of(scales: Mapping[str, Any], name: Any, place: str) -> Mapping[str, A
     Raises:
         ValueError: It has no such scale.
     """
+    if not scales:
+        raise ValueError(f"{place} has no scales, got scale = {short(name)}.")
     if not isinstance(name, str) or name not in scales:
-        allowed = ", ".join(scales) or "-"
+        allowed = ", ".join(scales)
         raise ValueError(
             f"scale must be one of {allowed} in {place}, got {short(name)}."
             + did_you_mean(name, scales)
@@ -106,7 +108,7 @@ def apply_setting(values: dict[str, Any], setting: str) -> None:
 
     TOML has nothing for None, which is written `none` where it is allowed. Another name of a
     section drops what in it was the old one's (`OF_THE_NAMED`); of another kind stays what the new
-    kind has, too.
+    kind takes, too.
     """
     place, equals, text = setting.partition("=")
     *sections, key = place.strip().split(".")
@@ -124,12 +126,20 @@ def apply_setting(values: dict[str, Any], setting: str) -> None:
     if key == "name" and value != values.get(key):
         values.pop(OF_THE_NAMED.get(".".join(sections), ""), None)
     if key == "kind" and len(sections) == 1:
-        fields = fields_of(Settings, {sections[0]: {"kind": value}}, (sections[0],))
-        for name in [name for name in values if name not in fields]:
+        for name in [name for name in values if not takes(sections[0], value, name, values[name])]:
             values.pop(name)
     if value == "none" and allows_none(with_kinds(copy.deepcopy(root)), (*sections, key)):
         value = None
     values[key] = value
+
+
+def takes(section: str, kind: Any, key: str, value: Any) -> bool:
+    """Whether a section of a kind has a key and takes such a value there."""
+    try:
+        msgspec.convert({section: {"kind": kind, key: value}}, Settings)
+    except msgspec.ValidationError as error:
+        return "missing required field" in str(error)  # another key's
+    return True
 
 
 def with_kinds(values: dict[str, Any]) -> dict[str, Any]:

@@ -62,10 +62,16 @@ def reparametrized(
         high: The largest scale.
 
     Raises:
-        ValueError: An unknown level, or scales that are not positive or in the wrong order.
+        ValueError: An unknown level, scales that are not positive or in the wrong order, or a rule
+            that judges other weights than it trains.
     """
     if level not in LEVELS:
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {short(level)}.")
+    if objective.learned.answer is not LearnedOptimizer._field_defaults["answer"]:
+        raise ValueError(
+            "Weights can be scaled for rules that judge the weights they train, which one that"
+            " augments does not: leave level at none, or augments at false."
+        )
     if not 0.0 < low <= high < float("inf"):
         raise ValueError(f"Scales must be positive, low at most high, got {low} to {high}.")
 

@@ -77,6 +77,8 @@ def gaussian(*, std: float = 0.5, clean: float = 0.65) -> OuterLoss:
     Raises:
         ValueError: The standard deviation is not positive, or the share is out of range.
     """
+    if not std > 0:
+        raise ValueError(f"std must be positive, got {std}.")
     noisy = Component(1.0, gaussian_noise(std=std, clip=False), "gaussian_noise")
     words = f"gaussian_noise std {std:g}" + share_words(clean)
     return OuterLoss(beside([noisy], clean=clean), words, ("gaussian_noise",), ("noise",), std)
@@ -108,6 +110,9 @@ def spectral_noise(
     """
     if not 1 <= num_bands <= MOST_BANDS:
         raise ValueError(f"num_bands must lie in [1, {MOST_BANDS}], got {num_bands}.")
+    for name, (least, greatest) in {"std": std, "exponent": exponent}.items():
+        if not least <= greatest:
+            raise ValueError(f"{name} must rise from least to greatest, got {least} to {greatest}.")
     edges = np.linspace(*exponent, num_bands + 1).tolist()
     bands = [
         Component(
