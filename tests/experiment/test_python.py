@@ -70,16 +70,24 @@ def test_a_comparison_begins_with_what_was_meta_trained():
 
 
 @pytest.mark.usefixtures("without_shape_checks")
-@pytest.mark.parametrize("augments", [False, True])
-def test_what_was_meta_trained_is_saved_and_loaded(tmp_path, augments):
+@pytest.mark.parametrize(
+    "rule",
+    [
+        npf.structured(num_knots=3),
+        npf.structured(num_knots=3, augments=True),
+        npf.universal(num_knots=3, counts_epochs=True, steps_per_epoch=5.0),
+    ],
+    ids=["plain", "augments", "counts epochs"],
+)
+def test_what_was_meta_trained_is_saved_and_loaded(tmp_path, rule):
     """Catches a card that `recipe` refuses, and a theta of a rule that it can not know."""
-    rule = npf.structured(num_knots=3, augments=augments)
     objective = npf.objective(classifier(WEIGHTS), rule, num_steps=20)
     theta = jax.tree.map(lambda leaf: leaf + 0.1, objective.learned.init(jax.random.key(0)))
     cost = MetaTraining(1, 20, 1.0, 20.0, "1 × cpu")
     learned = Learned(objective, theta, theta, cost)
     assert learned.save(tmp_path) == tmp_path / "theta.safetensors"
-    loaded = npf.recipe(tmp_path, num_steps=20, layout=objective.layout).optimizer
+    told = {"num_steps": 20, "layout": objective.layout, "steps_per_epoch": 5.0}
+    loaded = npf.recipe(tmp_path, **told).optimizer
     steps = [
         optimizer.update({"w": jnp.eye(16, 3)}, optimizer.init(WEIGHTS), WEIGHTS)[0]["w"]
         for optimizer in (loaded, learned.recipe().optimizer)

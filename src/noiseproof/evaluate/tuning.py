@@ -276,7 +276,7 @@ def all_trials(
         best = min((*tried, *known), key=lambda trial: trial.outer_loss)
         wider = wide_enough(knobs, best.values)
         limit = num_trials if wider == knobs else int(LONGEST * num_trials)
-        num_points = min(at_once, max(num_trials - len(tried), limit - len(tried)))
+        num_points = min(at_once, limit - len(tried))
         if num_points <= 0:
             return knobs, tried, rounds
         knobs, number = wider, number + 1

@@ -114,7 +114,8 @@ def all_judged(
 
     def on_compiled(done: int, total: int) -> None:
         if done == 1:
-            progress.say(f"training {num_keys} classifiers with each of {total} optimizers")
+            each = f"each of {len(everyone)} optimizers"
+            progress.say(f"training {num_keys} classifiers with {each}")
         compiled(done, total)
         if done == total:
             on_judged(0, total)

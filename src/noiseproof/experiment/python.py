@@ -48,7 +48,7 @@ from noiseproof.report.tables import accuracy_text
 from noiseproof.results import MetaTraining, MetricsLine, Record, Run, summarize
 from noiseproof.rivals import Rival
 from noiseproof.rivals.ranges import usual_num_runs, usual_num_trials
-from noiseproof.studies.rule import rule_of
+from noiseproof.studies.rule import OF_EPOCHS, rule_of
 from noiseproof.tasks.image_classification import Classification, TaskData, with_pools_alone
 from noiseproof.tasks.outer_losses import OuterLoss
 from noiseproof.types import ImageTransform, LearnedOptimizer, Recipe, Task, Theta
@@ -94,6 +94,7 @@ class Learned(NamedTuple):
             "options": {
                 "num_knots": self.theta["step"].shape[-1],
                 "augments": TABLE in self.theta,
+                **({"counts_epochs": True} if set(OF_EPOCHS) <= set(self.theta) else {}),
             },
             "meta_trained_on": about.outer_loss.words,
             "task": {

@@ -14,7 +14,12 @@ from noiseproof.evaluate.suites import TestSet
 from noiseproof.experiment.build import Experiment, build_experiment
 from noiseproof.experiment.comparison import condition, finite, provenance
 from noiseproof.experiment.contestants import tuned_contestants
-from noiseproof.experiment.meta_trained import check_rule_is_kept, judged_alone, settings_of
+from noiseproof.experiment.meta_trained import (
+    check_rule_is_kept,
+    judged_alone,
+    of_any_length,
+    settings_of,
+)
 from noiseproof.experiment.progress import SILENT, Progress, corrupting
 from noiseproof.experiment.reading import load_preset, with_settings
 from noiseproof.experiment.study_arrays import (
@@ -178,7 +183,7 @@ def experiment_of(
     values = judged_alone(base)
     values["tuning"] |= {"matched_rivals": [], "augmentations": []}
     rule = {"kind": loaded.card["rule"], **loaded.card["options"]}
-    wanted = with_settings({**values, "rule": rule}, settings, "settings")
+    wanted = of_any_length(with_settings({**values, "rule": rule}, settings, "settings"))
     experiment = build_experiment(wanted, None if data_dir is None else Path(data_dir))
     own = list(loaded.card.get("task", {}).get("image_shape", []))
     shape = list(image_shape(experiment.problem.dataset))
