@@ -294,17 +294,81 @@ EXAMPLE = torch.zeros(2, 3, 16, 16)
 
 
 def test_a_weight_that_no_module_holds_is_refused_until_it_is_said(reading):
-    for options in ({}, {"example": EXAMPLE}):
-        wanted = r"mixing of shape \(8, 8\) is; write roles="
-        with pytest.raises(ValueError, match=wanted) as refusal:
-            reading(OwnDense(), **options)
-        # An example is no help where one was given.
-        assert ("or example=images" in str(refusal.value)) == (not options)
+    with pytest.raises(ValueError, match=r"mixing of shape \(8, 8\) is; write example=images"):
+        reading(OwnDense())
+    wanted = r"is; write roles={'mixing': Role\(kind='hidden', .*inputs_first=True"
+    with pytest.raises(ValueError, match=wanted):
+        reading(OwnDense(), example=EXAMPLE)
     said = {"mixing": Role("hidden", inputs_first=True)}
     for options in ({}, {"example": EXAMPLE}):
         roles = reading(OwnDense(), roles=said, **options)
         assert (roles["mixing"], roles["shift"]) == (said["mixing"], Role("bias"))
     assert reading(OwnDense(), roles={"mixing": "norm"})["mixing"] == Role("norm")
+
+
+class OwnEnds(nn.Module):
+    """A first weight and a readout that no module of PyTorch holds.
+
+    Args:
+        meet: `(features, weight) -> features`, of both.
+        shapes: Of the weights.
+    """
+
+    def __init__(self, meet, *shapes):
+        super().__init__()
+        self.first, self.last = (nn.Parameter(torch.randn(shape)) for shape in shapes)
+        self.meet = meet
+
+    def forward(self, x):
+        return self.meet(torch.relu(self.meet(x.flatten(1), self.first)), self.last)
+
+
+OWN_ENDS = {
+    "x @ weight": (lambda x, w: x @ w, (768, 9), (9, 9)),
+    "x @ weight.T": (lambda x, w: x @ w.T, (9, 768), (9, 9)),
+    "linear": (nn.functional.linear, (9, 768), (9, 9)),
+    "linear of weight.T": (lambda x, w: nn.functional.linear(x, w.T), (768, 9), (9, 9)),
+}
+
+
+@pytest.mark.parametrize("case", OWN_ENDS)
+def test_what_is_to_be_written_of_a_weight_that_no_module_holds_is_right(case, reading):
+    """Catches a first weight offered as a hidden one, and inputs taken for outputs."""
+    model, roles = OwnEnds(*OWN_ENDS[case]), {}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="write roles=") as refusal:
+            reading(model, example=EXAMPLE, roles=roles)
+        written = str(refusal.value).partition("roles=")[2].partition(", with")[0]
+        roles |= eval(written, {"Role": Role})
+    first = case in ("x @ weight", "linear of weight.T")
+    assert roles["first"] == Role("first", (3, 16, 16), inputs_first=first)
+    assert roles["last"] == Role("readout", inputs_first=first)
+    assert reading(model, example=EXAMPLE, roles=roles) == roles
+    kinds = {name: role.kind for name, role in roles.items()}
+    assert reading(model, example=EXAMPLE, roles=kinds) == roles
+
+
+def test_a_first_weight_whose_inputs_come_first_is_offered_its_whole_role(reading):
+    model = OwnEnds(*OWN_ENDS["x @ weight"])
+    said = {"roles": {"first": "first", "last": "readout"}, "image_shape": (3, 16, 16)}
+    with pytest.raises(ValueError, match=r"no filters of .* say Role\(kind='first', .*first=True"):
+        reading(model, **said)
+
+
+def test_weights_under_a_weight_norm_are_refused_with_their_roles(reading):
+    """Catches "no convolution" where all are parametrized, and gains taken for weights."""
+    model = nn.Sequential(conv(3, 8), nn.Flatten(), nn.Linear(2048, NUM_CLASSES))
+    for layer in (model[0], model[2]):
+        nn.utils.parametrizations.weight_norm(layer)
+    roles = {}
+    for place, kind in ((0, "first"), (2, "readout")):
+        name = f"{place}.parametrizations.weight.original1"
+        with pytest.raises(ValueError, match=f"{name} .*kind='{kind}'"):
+            reading(model, example=EXAMPLE, roles=roles)
+        roles[name] = kind
+    found = reading(model, example=EXAMPLE, roles=roles)
+    assert found["0.parametrizations.weight.original0"] == Role("norm")
+    assert found["0.parametrizations.weight.original1"] == Role("first", (3, 3, 3))
 
 
 def test_numbered_pixels_say_how_a_dense_layer_lies_on_the_image(reading):

@@ -210,7 +210,7 @@ NETWORKS = {
     "residual perceptron": lambda: (
         ResMlp(),
         {"stem.weight": "first", "head.weight": "readout", "ls1|alpha": "norm", **CONV,
-         "": "hidden"}, "Nothing says what ls1 of shape .* write roles={'ls1': 'norm'}"),
+         "": "hidden"}, "Nothing says what ls1 of shape .* or roles={'ls1': 'norm'}"),
     "beit": lambda: (
         Beit(),
         {"patch_embed.weight": "first", "head.weight": "readout", "table": "position", **CONV,

@@ -15,8 +15,8 @@ from noiseproof.published import UNTOLD, check_num_steps, check_steps_per_epoch
 from noiseproof.torch.foreach import foreach_step
 from noiseproof.torch.moments import LEAST_EXPONENT, Moments, run_exponent
 from noiseproof.torch.plain import plain_step
-from noiseproof.torch.reading import check_whole, declared_role, read_roles
-from noiseproof.torch.roles import Role
+from noiseproof.torch.reading import check_whole, read_roles
+from noiseproof.torch.roles import Role, declared_role
 from noiseproof.torch.scales import Scales, scales_of
 from noiseproof.torch.theta import load_theta, rates_at
 

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from noiseproof.kinds import MATRICES
 from noiseproof.messages import short
 from noiseproof.torch.roles import (
     NEAREST_KIND,
     Role,
     check_role,
+    declared_role,
     is_matrix,
     weight_role,
 )
@@ -59,6 +61,16 @@ class Param(NamedTuple):
     units: int = 0
 
 
+def is_weight(role: Any) -> bool:
+    """Whether a role, or a kind, is that of a weight."""
+    return NEAREST_KIND.get(str(getattr(role, "kind", role))) in MATRICES
+
+
+def is_thin(param: Param) -> bool:
+    """Whether a param has one axis at most along which it holds more than one number."""
+    return sum(size > 1 for size in param.shape) < 2
+
+
 def title(param: Param) -> str:
     """A param in a message."""
     return f"{short(param.name)[1:-1]} of shape {param.shape}"
@@ -86,28 +98,37 @@ def read_roles(
     for name in given:
         if name not in params:
             raise ValueError(f"roles must be of params of the model, which has no {short(name)}.")
+    known = {name: given.get(name, param.role) for name, param in params.items()}
+    weights = [param for param in params.values() if is_weight(known[param.name])]
+    loose = frozenset(
+        name
+        for name, param in params.items()
+        if param.role is None and not is_thin(param) and (name not in given or param in weights)
+    )
+    if not weights and not loose:
+        raise ValueError("The model must have at least one convolution or linear layer, got none.")
+    read: dict[str, Role] = {}
+    kinds: dict[str, str] | None = None
+    if example is not None:
+        traced = trace(model, example, frozenset(weight.name for weight in weights), loose)
+        own = [own_weight(params[name], first) for name, first in traced.own.items()]
+        held = [weight for weight in weights if weight.name not in traced.own]
+        read, kinds = traced_roles(held + own, traced), traced.kinds
     said = {
-        name: declared_role(role, name, params[name].shape, image_shape)
+        name: declared_role(
+            role, name, params[name].shape, image_shape, read.get(name) or params[name].role
+        )
         for name, role in given.items()
     }
-    params = {
-        name: param._replace(role=said.get(name, param.role)) for name, param in params.items()
+    others = {
+        name: params[name].role or vector_role(params[name], kinds, read.get(name))
+        for name, role in known.items()
+        if name not in said and not is_weight(role)
     }
-    weights = [param for param in params.values() if param.role and is_matrix(param.role)]
-    if not weights:
-        raise ValueError("The model must have at least one convolution or linear layer, got none.")
     if example is None:
         unsaid = [weight for weight in weights if weight.name not in said]
-        roles = registered_roles(unsaid, image_shape, {role.kind for role in said.values()})
-        extra: dict[str, str] = {}
-    else:
-        traced = trace(model, example, frozenset(weight.name for weight in weights))
-        roles, extra = traced_roles(weights, traced), traced.kinds
-    for param in params.values():
-        if param.name in said or param.name not in roles:
-            told = extra.get(param.name)
-            is_read = example is not None
-            roles[param.name] = param.role or vector_role(param, told, is_read=is_read)
+        read = registered_roles(unsaid, image_shape, {role.kind for role in said.values()})
+    roles = read | others | said
     return {name: roles[name] for name in params}
 
 
@@ -187,27 +208,52 @@ def module_role(module: nn.Module, own_name: str, param: Tensor) -> Role | None:
     return None
 
 
-def vector_role(param: Param, traced: str | None, *, is_read: bool) -> Role:
+def own_weight(param: Param, inputs_first: bool) -> Param:
+    """A param that a forward pass multiplies by, as a hidden weight."""
+    role = weight_role("hidden", param.shape, inputs_first=inputs_first)
+    is_point = len(param.shape) > 2 and math.prod(param.shape[2:]) == 1
+    return param._replace(role=role._replace(kind="pointwise" if is_point else "hidden"))
+
+
+def vector_role(param: Param, traced: dict[str, str] | None, weight: Role | None) -> Role:
     """The role of a param that no module of PyTorch holds, by the forward pass or its name.
+
+    Args:
+        param: It.
+        traced: Kinds of params by the forward pass, if there was one.
+        weight: Its role as a weight, if the forward pass multiplies by it.
 
     Raises:
         ValueError: Neither tells it.
     """
     words = set(re.split(r"[^a-z]+", param.name.rpartition(".")[2].lower()))
-    is_thin = sum(size > 1 for size in param.shape) < 2
-    kind = "scalar" if not param.shape else traced
+    kind = "scalar" if not param.shape else (traced or {}).get(param.name)
     if kind is None:
         named = next((kind for kind, known in WORDS.items() if words & known), None)
         # A vector called weight is a gain, as in norms that are written by hand.
-        named = "norm" if named is None and "weight" in words and is_thin else named
-        kind = named if is_thin or named in ("position", "token", "embedding") else None
+        named = "norm" if named is None and "weight" in words and is_thin(param) else named
+        # What is multiplied by is no table to look up, whatever its name.
+        tables = ("position", "token", *(["embedding"] if weight is None else []))
+        kind = named if is_thin(param) or named in tables else None
     if kind is None:
-        likely = "norm" if is_thin else "position" if "bias" in param.name else "hidden"
-        raise ValueError(
-            f"Nothing says what {title(param)} is; write roles={{{short(param.name)}: {likely!r}}},"
-            f" or another of {', '.join(NEAREST_KIND)}{'' if is_read else ', or example=images'}."
-        )
+        easier = "example=images, a batch, or " if traced is None else ""
+        remedy = easier + roles_to_write(param, weight)
+        raise ValueError(f"Nothing says what {title(param)} is; write {remedy}.")
     return Role(kind)
+
+
+def roles_to_write(param: Param, weight: Role | None) -> str:
+    """What to write for a param that nothing tells, in a message."""
+    name, others = short(param.name), f"or another of {', '.join(NEAREST_KIND)}"
+    if weight is not None:
+        return f"roles={{{name}: {weight}}}, with noiseproof.torch.Role"
+    if is_thin(param) or "bias" in param.name:
+        likely = "norm" if is_thin(param) else "position"
+        return f"roles={{{name}: {likely!r}}}, {others}"
+    return (
+        f"roles={{{name}: 'hidden'}} if its outputs are its first axis, as in PyTorch, or"
+        f" Role('hidden', inputs_first=True) if its inputs are, as in x @ weight, {others}"
+    )
 
 
 def registered_roles(
@@ -323,28 +369,9 @@ def traced_roles(weights: list[Param], traced: Traced) -> dict[str, Role]:
                 roles[param.name] = role._replace(kind="first")
             else:
                 roles[param.name] = Role(
-                    "first", layout.points, is_last_channels=layout.is_last_channels
+                    "first",
+                    layout.points,
+                    inputs_first=role.inputs_first,
+                    is_last_channels=layout.is_last_channels,
                 )
     return roles
-
-
-def declared_role(
-    role: str | Role, name: str, shape: tuple[int, ...], image_shape: tuple[int, int, int] | None
-) -> Role:
-    """The role that was said, a kind completed by the shape.
-
-    Raises:
-        ValueError: There is no such kind, or the tensor can not be of it.
-    """
-    if isinstance(role, str) and role in NEAREST_KIND:
-        role = weight_role(role, shape)
-        if role.kind == "first" and len(shape) == 2:
-            if image_shape is None:
-                raise ValueError(
-                    f"{short(name)[1:-1]} is a first dense layer; write"
-                    " image_shape=(channels, height, width)."
-                )
-            role = role._replace(points=tuple(image_shape))
-    role = role if isinstance(role, Role) else Role(str(role))
-    check_role(role, short(name)[1:-1], shape)
-    return role

@@ -84,6 +84,42 @@ def weight_role(kind: str, shape: tuple[int, ...], *, inputs_first: bool = False
     return Role(kind, (channels, *shape[2:]), inputs_first=inputs_first)
 
 
+def declared_role(
+    role: str | Role,
+    name: str,
+    shape: tuple[int, ...],
+    image_shape: tuple[int, int, int] | None,
+    read: Role | None = None,
+) -> Role:
+    """The role that was said, a kind completed by the shape and by what is read.
+
+    Args:
+        role: What was said.
+        name: Of the param.
+        shape: Of the param.
+        image_shape: Of one image, or None.
+        read: The role that would be the param's, if nothing were said.
+
+    Raises:
+        ValueError: There is no such kind, or the tensor can not be of it.
+    """
+    if isinstance(role, str) and role in NEAREST_KIND:
+        role = weight_role(role, shape, inputs_first=read is not None and read.inputs_first)
+        if role.kind == "first" and len(shape) == 2:
+            if image_shape is not None:
+                role = role._replace(points=tuple(image_shape))
+            elif read is not None and read.kind == "first":
+                role = read
+            else:
+                raise ValueError(
+                    f"{short(name)[1:-1]} is a first dense layer; write"
+                    " image_shape=(channels, height, width)."
+                )
+    role = role if isinstance(role, Role) else Role(str(role))
+    check_role(role, short(name)[1:-1], shape)
+    return role
+
+
 def check_role(role: Role, name: str, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless a tensor may have a role."""
     if role.kind not in NEAREST_KIND:
@@ -102,9 +138,11 @@ def check_role(role: Role, name: str, shape: tuple[int, ...]) -> None:
     if shape[0] % role.stack:
         raise ValueError(f"{name} of shape {tuple(shape)} is no stack of {role.stack} matrices.")
     if role.points and as_size(shape, role) != math.prod(role.points):
+        turned = role._replace(inputs_first=not role.inputs_first)
+        fits = as_size(shape, turned) == math.prod(role.points)
+        remedy = f"say {turned}" if fits else "its role must say (channels, height, width)"
         raise ValueError(
-            f"{name} of shape {tuple(shape)} has no filters of {role.points}; its role must say"
-            " (channels, height, width)."
+            f"{name} of shape {tuple(shape)} has no filters of {role.points}; {remedy}."
         )
 
 

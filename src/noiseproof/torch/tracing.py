@@ -17,6 +17,9 @@ MULTIPLYING = {"mul", "mul_", "__mul__", "__rmul__", "__imul__", "div", "__trued
 ADDED_FIRST = ("addcmul", "addmm", "addmv", "addbmm", "baddbmm")
 """Products whose first operand is added to them; of others the bias stands third or by name."""
 
+PRODUCTS = {"matmul", "__matmul__", "mm", "addmm"}
+"""Of two matrices, of which the second has its inputs first."""
+
 JOINING = {"cat", "concat", "concatenate", "stack", "hstack", "vstack"}
 
 
@@ -39,11 +42,13 @@ class Traced(NamedTuple):
         first: The weights that meet the image before any other does.
         last: The weights that yield the logits.
         kinds: Of params that are no weights, what they were used as.
+        own: The weights that no module of PyTorch holds, and whether their inputs come first.
     """
 
     first: dict[str, Layout]
     last: frozenset[str]
     kinds: dict[str, str]
+    own: dict[str, bool]
 
 
 class Value(NamedTuple):
@@ -64,12 +69,19 @@ class Watch(TorchFunctionMode):
     Args:
         params: All of them, and their names.
         weights: The names of those that are weights.
+        loose: The names of those that are weights if they are multiplied by as such.
         image: What the model is called with.
     """
 
-    def __init__(self, params: dict[Tensor, str], weights: frozenset[str], image: Tensor) -> None:
+    def __init__(
+        self,
+        params: dict[Tensor, str],
+        weights: frozenset[str],
+        loose: frozenset[str],
+        image: Tensor,
+    ) -> None:
         super().__init__()
-        self.weights, self.image = weights, image
+        self.weights, self.loose, self.image = weights, loose, image
         self.made_of: dict[Tensor, frozenset[str]] = {
             param: frozenset([name]) for param, name in params.items()
         }
@@ -80,6 +92,8 @@ class Watch(TorchFunctionMode):
         self.first: dict[str, Layout] = {}
         self.kinds: dict[str, str] = {}
         self.added: set[str] = set()
+        self.multiplied: dict[str, bool] = {}
+        self.own: dict[str, bool] = {}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -91,6 +105,7 @@ class Watch(TorchFunctionMode):
         function = getattr(func, "__name__", "")
         added = args[:1] if function in ADDED_FIRST else (*args[2:3], kwargs.get("bias"))
         self.added = {name for one in tensors_in(added) for name in self.made_of.get(one, ())}
+        self.multiplied = self.products(function, args, tensors)
         result = func(*args, **kwargs)
         for made in tensors_in(result):
             if data:
@@ -99,14 +114,36 @@ class Watch(TorchFunctionMode):
                 self.made_of[made] = frozenset(names)
         return result
 
+    def products(
+        self, function: str, args: tuple[Any, ...], tensors: list[Tensor]
+    ) -> dict[str, bool]:
+        """The loose params that a function multiplies by, and whether their inputs come first."""
+        if not function.startswith(("conv", "linear")) and function not in PRODUCTS:
+            return {}
+        is_right = function in PRODUCTS and any(
+            one in self.values for one in tensors_in(args[-2:-1])
+        )
+        found: dict[str, bool] = {}
+        for one in tensors:
+            shapes = [tuple(one.shape), tuple(one.mT.shape)] if one.ndim > 1 else []
+            for name in self.made_of.get(one, frozenset()) & self.loose - self.added:
+                if self.shapes[name] in shapes:
+                    # A transposed matrix is a view whose entries are in another order.
+                    is_first = is_right == one.is_contiguous()
+                    is_conv = function.startswith("conv")
+                    found[name] = "transpose" in function if is_conv else is_first
+        return found
+
     def met(self, name: str, data: list[Tensor], names: list[str], made: Tensor) -> Value:
         """The value that is made of others, and of params that this uses."""
         values = [self.values[one] for one in data]
         is_raw = all(value.is_raw for value in values)
         after: frozenset[str] = frozenset().union(*(value.after for value in values))
         used = [one for one in names if one in self.weights]
+        used = used or [one for one in names if one in self.multiplied]
+        self.own |= {one: self.multiplied[one] for one in used if one in self.multiplied}
         for one in names:
-            if one not in self.weights and one not in self.kinds:
+            if one not in used and one not in self.kinds and one not in self.own:
                 self.kinds[one] = self.inside(name, one) if used else self.kind(name, one)
         for one in used:
             self.order.setdefault(one, len(self.order))
@@ -114,7 +151,9 @@ class Watch(TorchFunctionMode):
                 made.shape[-1] if name == "linear" else made.shape[min(1, made.ndim - 1)]
             )
             if is_raw:
-                self.first.setdefault(one, layout_of(data[0], self.image, self.shapes[one]))
+                shape = self.shapes[one]
+                size = shape[0 if self.own.get(one) else 1] if len(shape) == 2 else 0
+                self.first.setdefault(one, layout_of(data[0], self.image, size))
         return Value(False, frozenset(used[-1:])) if used else Value(is_raw, after)
 
     def inside(self, function: str, name: str) -> str:
@@ -137,13 +176,14 @@ class Watch(TorchFunctionMode):
         return "embedding" if function == "embedding" else ""
 
 
-def trace(model: nn.Module, example: Any, weights: frozenset[str]) -> Traced:
+def trace(model: nn.Module, example: Any, weights: frozenset[str], loose: frozenset[str]) -> Traced:
     """Follow a model on one image of the shape of an example's.
 
     Args:
         model: The classifier; nothing of it is changed.
         example: A batch of images, of shape (batch, channels, height, width).
         weights: The names of its weights.
+        loose: The names of those that are weights if they are multiplied by as such.
 
     Raises:
         ValueError: The example is no batch of images, or the model returns no logits.
@@ -156,7 +196,8 @@ def trace(model: nn.Module, example: Any, weights: frozenset[str]) -> Traced:
     shape = (1, *example.shape[1:])
     numbered = torch.arange(example[:1].numel(), device=example.device).reshape(shape)
     image = numbered.to(example.dtype)
-    watch = Watch({param: name for name, param in model.named_parameters()}, weights, image)
+    params: dict[Tensor, str] = {param: name for name, param in model.named_parameters()}
+    watch = Watch(params, weights, loose, image)
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -171,7 +212,7 @@ def trace(model: nn.Module, example: Any, weights: frozenset[str]) -> Traced:
             f" {type(logits).__name__}; leave example= out, or wrap the model."
         )
     kinds = {name: kind for name, kind in watch.kinds.items() if kind}
-    return Traced(watch.first, readouts(watch, logits), kinds)
+    return Traced(watch.first, readouts(watch, logits), kinds, watch.own)
 
 
 def readouts(watch: Watch, logits: Tensor) -> frozenset[str]:
@@ -183,9 +224,8 @@ def readouts(watch: Watch, logits: Tensor) -> frozenset[str]:
     return frozenset(fitting or {max(last, key=lambda name: watch.order[name])})
 
 
-def layout_of(met: Float[Tensor, "..."], image: Tensor, shape: tuple[int, ...]) -> Layout:
-    """How the inputs of a weight lie in an image of numbered pixels."""
-    size = shape[1] if len(shape) == 2 else 0
+def layout_of(met: Float[Tensor, "..."], image: Tensor, size: int) -> Layout:
+    """How the inputs of a weight lie in an image of numbered pixels; `size` is 0 of filters."""
     unknown = Layout((size, 1, 1))
     if not size or met.shape[-1] != size:
         return unknown
