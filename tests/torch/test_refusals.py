@@ -106,12 +106,29 @@ REFUSED = {
         lambda: build(small_net(), image_shape=(3, 6, 6)),
         r"images of shape \(3, 6, 6\), got 0.weight",
     ),
+    "sizes of no image": (
+        lambda: build(small_net(), image_shape=(1, 4)),
+        r"\(channels, height, width\), three positive whole numbers, got \(1, 4\)",
+    ),
+    "size of no image": (lambda: build(small_net(), image_shape=64), "whole numbers, got 64"),
+    "an empty image": (lambda: build(small_net(), image_shape=(1, 0, 4)), r"got \(1, 0, 4\)"),
+    "channels last": (
+        lambda: build(
+            nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.Linear(8, 3)), image_shape=(8, 8, 3)
+        ),
+        r"looks like \(height, width, channels\), \(8, 8, 3\); write \(3, 8, 8\), or",
+    ),
+    "head before the stem": (
+        lambda: build(nn.ModuleList([nn.Linear(4, 3), nn.Conv2d(1, 4, 3)])),
+        "nothing says how its inputs lie in the image; write example=images, a batch, or",
+    ),
     "example": (lambda: build(small_net(), example=[1]), "example must be a batch of images"),
     "no weights": (lambda: build(nn.BatchNorm1d(3)), "at least one convolution or linear layer"),
 }
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
+@pytest.mark.usefixtures("without_shape_checks")
 @pytest.mark.parametrize("case", REFUSED)
 def test_it_is_refused_in_one_line(case):
     make, words = REFUSED[case]

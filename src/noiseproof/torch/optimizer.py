@@ -16,7 +16,7 @@ from noiseproof.torch.foreach import foreach_step
 from noiseproof.torch.moments import LEAST_EXPONENT, Moments, run_exponent
 from noiseproof.torch.plain import plain_step
 from noiseproof.torch.reading import check_whole, read_roles
-from noiseproof.torch.roles import Role, declared_role
+from noiseproof.torch.roles import Role, check_image_shape, declared_role
 from noiseproof.torch.scales import Scales, scales_of
 from noiseproof.torch.theta import load_theta, rates_at
 
@@ -76,6 +76,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         capturable: bool = True,
     ) -> None:
         check_run(num_steps, steps_per_epoch, lr)
+        check_image_shape(image_shape)
         self.theta = load_theta(name)
         if steps_per_epoch is None and "step_epochs" in self.theta.exponents:
             warnings.warn(UNTOLD.format(name=name), stacklevel=2)

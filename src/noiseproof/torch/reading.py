@@ -336,7 +336,8 @@ def first_role(param: Param, image_shape: tuple[int, int, int] | None) -> Role:
     elif wanted is None:
         raise ValueError(
             f"The first weight is {title(param)}, and nothing says how its inputs lie in the image;"
-            " write image_shape=(channels, height, width)."
+            " write example=images, a batch, or, if it is this that meets the image,"
+            " image_shape=(channels, height, width)."
         )
     else:
         fits = role.stack == 1 and param.shape[-1:] == (math.prod(wanted),)

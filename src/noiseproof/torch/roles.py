@@ -6,7 +6,9 @@ on a flattened image are the same filters after one reshape.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +19,10 @@ from noiseproof.messages import short
 
 NEAREST_KIND = {kind: nearest for kind, nearest in kinds.NEAREST_KIND.items() if nearest in KINDS}
 """Kinds of params, and the one whose rates each gets; statistics are buffers here."""
+
+
+CHANNELS = (1, 3)
+"""Of gray images and those of three colors."""
 
 
 class Role(NamedTuple):
@@ -82,6 +88,27 @@ def weight_role(kind: str, shape: tuple[int, ...], *, inputs_first: bool = False
         return Role(kind, inputs_first=inputs_first)
     channels = shape[0] if inputs_first else shape[1]
     return Role(kind, (channels, *shape[2:]), inputs_first=inputs_first)
+
+
+def check_image_shape(image_shape: Any) -> None:
+    """Raise ValueError unless it is None or (channels, height, width), as far as sizes tell."""
+    if image_shape is None:
+        return
+    is_shape = isinstance(image_shape, Sequence) and len(image_shape) == 3
+    if not is_shape or not all(
+        isinstance(size, Integral) and int(size) > 0 for size in image_shape
+    ):
+        raise ValueError(
+            "image_shape must be (channels, height, width), three positive whole numbers, got"
+            f" {short(image_shape)}."
+        )
+    height, width, channels = image_shape
+    if channels in CHANNELS and height not in CHANNELS:
+        raise ValueError(
+            "image_shape must be (channels, height, width), got what looks like (height, width,"
+            f" channels), {tuple(image_shape)}; write ({channels}, {height}, {width}), or, if the"
+            " order is right, example=images in its place."
+        )
 
 
 def declared_role(
