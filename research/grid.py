@@ -8,7 +8,7 @@ with the settings of where theta was meta-trained (transferred), and tuned on th
 
 makes what is missing of the cells that are named (all by default, the cheapest first), and prints a
 table of those that are there: mean accuracy over the named corruptions outside the noise family in
-percent, ± half of the 95% interval over seeds, and the mean rank over cells.
+percent, ± half of the 95% interval over seeds, and the mean rank over cells (equals share a rank).
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
+from scipy.stats import rankdata
 
 from noiseproof.commands.evaluate import evaluate
 from noiseproof.results import Record, accuracies, mean_interval, read_record
@@ -117,7 +118,7 @@ def table(out: Path) -> str:
         return "no cell is there yet"
     names = list(next(iter(cells.values())))
     means = np.array([[pair[1].mean() for pair in found.values()] for found in cells.values()])
-    ranks = ((-means).argsort(axis=1).argsort(axis=1) + 1).mean(axis=0)
+    ranks = rankdata(-means, axis=1).mean(axis=0)
     ahead = (means[:, :1] > means).sum(axis=0)
     first, moved = names[0], [name for name in names if name.endswith(TRANSFERRED)]
     tuned = [name for name in names if name not in moved]

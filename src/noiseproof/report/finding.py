@@ -13,8 +13,8 @@ Group = Sequence[Comparison]
 def finding(run: Run, summary: Summary) -> str:
     """The result against the strongest hand-designed rival, in one or two sentences.
 
-    The strongest is the one with the highest mean accuracy over the held-out conditions (over all
-    that are not clean where none is held out).
+    The strongest is the one with the highest mean accuracy over the held-out conditions; where
+    none is held out, over those of meta-training.
     """
     rival = strongest_rival(run, summary)
     if rival is None:
