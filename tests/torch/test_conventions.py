@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra [torch] is not installed")
@@ -84,13 +85,26 @@ def test_lr_multiplies_every_step_and_a_scheduler_drives_it():
     assert same(none, start)
     for begin, whole, part in zip(start, full, half, strict=True):
         torch.testing.assert_close(2 * (part - begin), whole - begin, rtol=1e-3, atol=1e-6)
-    assert same(trained(1, lr=torch.tensor(0.5)), half, atol=1e-7)
+    for lr in (torch.tensor(0.5), torch.tensor([0.5])):
+        assert same(trained(1, lr=lr), half, atol=1e-7)
     model = small_net()
     optimizer = LearnedOptimizer(model, num_steps=NUM_STEPS)
     scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 0.5, 0.5, 2)
     assert same(train(model, optimizer, 1), half, atol=1e-7)
     scheduler.step()
     assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_numbers_of_numpy_are_kept_as_those_of_python():
+    """Catches a checkpoint that `torch.load` refuses."""
+    told = {"lr": np.float32(0.5), "steps_per_epoch": np.float64(2.0)}
+    optimizer = LearnedOptimizer(small_net(), num_steps=np.int64(NUM_STEPS), **told)
+    stream = io.BytesIO()
+    torch.save(optimizer.state_dict(), stream)
+    stream.seek(0)
+    (group,) = torch.load(stream, weights_only=True)["param_groups"]
+    assert (group["num_steps"], group["steps_per_epoch"], group["lr"]) == (NUM_STEPS, 2.0, 0.5)
 
 
 def test_maximize_climbs_the_same_way():

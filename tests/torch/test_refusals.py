@@ -77,10 +77,14 @@ REFUSED = {
         lambda: build(nn.Sequential(nn.Conv2d(1, 0, 3), nn.Linear(4, 3))),
         r"0.weight must hold at least one number, got shape \(0, 1, 3, 3\)",
     ),
-    "lr": (lambda: build(small_net(), lr=-1.0), "lr must be a number that is not negative"),
+    "lr": (lambda: build(small_net(), lr=-1.0), "lr must be a finite number that is not neg"),
+    "lr below none": (lambda: build(small_net(), lr=torch.tensor(-1.0)), r"got tensor\(-1.\)"),
+    "lr not finite": (lambda: build(small_net(), lr=torch.tensor(torch.inf)), r"tensor\(inf"),
+    "lr of no number": (lambda: build(small_net(), lr=np.float32("nan")), "got .*nan"),
+    "two lr": (lambda: build(small_net(), lr=torch.ones(2)), r"got tensor\(\[1., 1.\]\)"),
     "lr of a group": (
         lambda: build([{"params": small_net()[0].parameters(), "role": "bias", "lr": -1.0}]),
-        "lr must be a number that is not negative, got -1.0",
+        "lr must be a finite number that is not negative, got -1.0",
     ),
     "epochs of a group": (
         lambda: build([{"params": small_net()[0].bias, "role": "bias", "steps_per_epoch": 0}]),

@@ -4,9 +4,11 @@ import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,10 @@ REMEDY = (
     "write LearnedOptimizer(model, num_steps=...), or LearnedOptimizer(groups, model=model,"
     " num_steps=...), or say the role of every group: {'params': [...], 'role': 'hidden'}"
 )
+
+
+OF_RUN = ("num_steps", "steps_per_epoch", "lr")
+"""What groups of params may each say in their own way."""
 
 
 class LearnedOptimizer(torch.optim.Optimizer):
@@ -96,7 +102,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         self.constants: dict[Any, Any] = {}
         defaults = {
             "lr": lr,
-            "num_steps": int(num_steps),
+            "num_steps": num_steps,
             "steps_per_epoch": steps_per_epoch,
             "maximize": maximize,
             "foreach": foreach,
@@ -109,7 +115,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
         """Add tensors of the model, or such as say their `role`; the run goes on where it is."""
         super().add_param_group(param_group)
         try:
-            check_run(*(param_group.get(name) for name in ("num_steps", "steps_per_epoch", "lr")))
+            check_group(param_group)
+            param_group |= {name: plain(param_group[name]) for name in OF_RUN}
             param_group["roles"] = self.roles_of(param_group)
         except ValueError:
             self.param_groups.pop()
@@ -193,7 +200,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
             [scales[place] for place in places],
             rates_at(knots, fraction),
             exponent.to(device),
-            group["lr"],
+            group["lr"].squeeze() if isinstance(group["lr"], Tensor) else group["lr"],
             maximize=group["maximize"],
         )
 
@@ -319,11 +326,22 @@ class LearnedOptimizer(torch.optim.Optimizer):
             group.setdefault("capturable", True)
 
 
+def check_group(group: Mapping[str, Any]) -> None:
+    """Raise ValueError unless what a group of params says of its run may be said."""
+    check_run(*(group.get(name) for name in OF_RUN))
+
+
+def plain(number: Any) -> Any:
+    """A number as Python has it, of which `torch.load` knows alone; others as they are."""
+    return number.item() if isinstance(number, np.number) else number
+
+
 def check_run(num_steps: Any, steps_per_epoch: Any, lr: Any) -> None:
     """Raise ValueError unless these are what a run, or a group of params, may be told."""
     check_num_steps(num_steps)
-    if not isinstance(lr, Tensor) and not (isinstance(lr, int | float) and 0.0 <= lr < math.inf):
-        raise ValueError(f"lr must be a number that is not negative, got {short(lr)}.")
+    is_number = lr.numel() == 1 if isinstance(lr, Tensor) else isinstance(lr, Real)
+    if not is_number or not 0.0 <= float(lr) < math.inf:
+        raise ValueError(f"lr must be a finite number that is not negative, got {short(lr)}.")
     check_steps_per_epoch(steps_per_epoch)
 
 
