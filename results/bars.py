@@ -77,7 +77,7 @@ SHIPPED = ("spectral-cifar-convnet-gpu", "spectral-fashion-convnet", "spectral-f
 
 README_HEADER = (
     *("optimizer, classifier, data", "learned, untuned", "Adam, tuned"),
-    *("strongest tuned rival (of)", "difference to it", "better than Adam on"),
+    *("strongest tuned rival (of how many)", "difference to it", "better than Adam on"),
 )
 
 
