@@ -159,6 +159,23 @@ def test_a_state_goes_on_bit_for_bit_and_its_dict_is_left_alone():
             assert torch.equal(saved["optimizer"]["state"][place][name], value)
 
 
+def test_a_run_is_lengthened_by_its_groups_alone():
+    """Catches scales of the length that the run had before, and one that a state puts back."""
+    model = small_net()
+    optimizer = LearnedOptimizer(model, num_steps=NUM_STEPS, steps_per_epoch=5)
+    train(model, optimizer)
+    twin = copy.deepcopy(model)
+    resumed = LearnedOptimizer(twin, num_steps=80, steps_per_epoch=5)
+    resumed.load_state_dict(optimizer.state_dict())
+    assert resumed.param_groups[0]["num_steps"] == NUM_STEPS
+    unchanged = train(*copy.deepcopy((model, optimizer)))
+    for one in (optimizer, resumed):
+        one.param_groups[0]["num_steps"] = 80
+    longer = train(model, optimizer)
+    assert same(train(twin, resumed), longer)
+    assert not same(longer, unchanged)
+
+
 @pytest.mark.slow  # a process that imports PyTorch
 def test_a_state_goes_on_in_a_fresh_process(tmp_path):
     model = small_net()

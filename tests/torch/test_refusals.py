@@ -171,6 +171,16 @@ def test_the_state_of_another_optimizer_is_refused():
             optimizer.load_state_dict(other.state_dict())
 
 
+def test_a_length_that_is_set_in_a_group_is_checked_by_the_next_step():
+    model = small_net()
+    optimizer = build(model)
+    model(torch.ones(2, 1, 4, 4)).sum().backward()
+    optimizer.step()
+    optimizer.param_groups[0]["num_steps"] = 0
+    with pytest.raises(ValueError, match="10 at least, got 0"):
+        optimizer.step()
+
+
 def test_the_state_of_another_model_is_refused_and_spoils_nothing():
     """Catches widths that only the next step would miss, and a state that is half taken over."""
 
@@ -188,9 +198,21 @@ def test_the_state_of_another_model_is_refused_and_spoils_nothing():
     for wrong in (state, damaged):
         with pytest.raises(ValueError, match=r"the same model, whose 0.weight has shape \(4, 1, 3"):
             optimizer.load_state_dict(wrong)
-    for wrong in ({}, {"state": {}, "param_groups": [3]}):
+    groups = optimizer.state_dict()["param_groups"]
+    for wrong in (
+        {},
+        {"state": {}, "param_groups": [3]},
+        {"state": [], "param_groups": groups},
+        {"state": {0: 3}, "param_groups": groups},
+    ):
         with pytest.raises(ValueError, match=r"must be a state_dict\(\) of LearnedOptimizer, got"):
             optimizer.load_state_dict(wrong)
+    for name, wrong in (("num_steps", 0), ("num_steps", None), ("steps_per_epoch", 0), ("lr", -1)):
+        damaged = optimizer.state_dict()
+        damaged["param_groups"] = [{**groups[0], name: wrong}]
+        with pytest.raises(ValueError, match=f"{name} must be .*, got {wrong}"):
+            optimizer.load_state_dict(damaged)
+    assert optimizer.param_groups[0]["num_steps"] == 10
     torch.testing.assert_close(optimizer.state_dict()["state"][0]["exp_avg"], before)
     optimizer.step()
 

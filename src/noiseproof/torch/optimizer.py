@@ -245,31 +245,34 @@ class LearnedOptimizer(torch.optim.Optimizer):
 
     def make_constants(self) -> None:
         """Theta on the devices of the params, and the scales of all tensors, where they are new."""
-        if "scales" in self.constants:
+        # Checkpoints of earlier versions do not say the steps of an epoch.
+        runs = [(one["num_steps"], one.get("steps_per_epoch")) for one in self.param_groups]
+        if self.constants.get("runs") == runs:
             return
+        for num_steps, steps_per_epoch in runs:
+            check_num_steps(num_steps)
+            check_steps_per_epoch(steps_per_epoch)
         roles = [Role(*role) for group in self.param_groups for role in group["roles"]]
         shapes = [tuple(param.shape) for group in self.param_groups for param in group["params"]]
         # Params that are not trained here are layers of the classifier, too.
         classifier = list(self.known.values()) or roles
         scales: list[list[Scales]] = []
         start = 0
-        for group in self.param_groups:
-            # Checkpoints of earlier versions do not say it.
-            run = group["num_steps"], group.get("steps_per_epoch")
+        for group, run in zip(self.param_groups, runs, strict=True):
             every = scales_of(self.theta.exponents, roles, shapes, *run, classifier=classifier)
             scales.append(every[start : start + len(group["params"])])
             start += len(group["params"])
             for param in group["params"]:
                 if param.device not in self.constants:
                     self.constants[param.device] = self.theta.knots.to(param.device)
-        self.constants["scales"] = scales
+        self.constants |= {"scales": scales, "runs": runs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a `state_dict`, which is left as it is.
 
         Raises:
-            ValueError: It is of another optimizer, another theta, or another model; nothing changes
-                then.
+            ValueError: It is of another optimizer, another theta, or another model, or says a run
+                that is none; nothing changes then.
         """
         self.check_state(state_dict)
         groups = state_dict["param_groups"]
@@ -286,7 +289,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
     def check_state(self, state_dict: Any) -> None:
         """Raise ValueError where a `state_dict` is not of such an optimizer of such a model."""
         try:
-            groups, states = list(state_dict["param_groups"]), dict(state_dict["state"])
+            groups, states = list(state_dict["param_groups"]), state_dict["state"]
+            states = {place: dict(state) for place, state in states.items()}
             kept = [(group.get("learned"), group.get("roles") or ()) for group in groups]
             places = [place for group in groups for place in group["params"]]
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -301,6 +305,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
                 )
             if list(map(tuple, roles)) != own["roles"]:
                 raise ValueError("The state must be of a model whose params have the same roles.")
+        for group in groups:
+            check_group(group)
         params = [param for group in self.param_groups for param in group["params"]]
         for place, param in zip(places, params, strict=False):
             state = states.get(place) or {}
