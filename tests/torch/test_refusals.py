@@ -18,6 +18,9 @@ def small_net():
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 3))
 
 
+EXAMPLE = torch.zeros(2, 1, 4, 4)
+
+
 class FlatParameter(nn.Parameter):
     """What FSDP makes of a module's params, by its name."""
 
@@ -127,6 +130,24 @@ REFUSED = {
         "nothing says how its inputs lie in the image; write example=images, a batch, or",
     ),
     "example": (lambda: build(small_net(), example=[1]), "example must be a batch of images"),
+    "an empty example": (
+        lambda: build(small_net(), example=torch.zeros(0, 1, 4, 4)),
+        r"must be a batch of images, .* got torch.float32 of \(0, 1, 4, 4\)",
+    ),
+    "channels of the example": (
+        lambda: build(small_net(), example=torch.zeros(2, 3, 4, 4)),
+        r"fails on an example of shape \(1, 3, 4, 4\), torch.float32 on cpu: .*; give images",
+    ),
+    "type of the example": (
+        lambda: build(small_net(), example=torch.zeros(2, 1, 4, 4).double()),
+        "torch.float64 on cpu: .Input type .double.*; give images that model",
+    ),
+    "two inputs": (
+        lambda: build(nn.Bilinear(4, 4, 3), roles={"weight": "hidden"}, example=EXAMPLE),
+        "missing 1 required positional argument",
+    ),
+    "no name": (lambda: build(small_net(), None), "name must be a shipped name, .* got None"),
+    "no module": (lambda: build(small_net().parameters(), model=3), "torch.nn.Module, got 3"),
     "no weights": (lambda: build(nn.BatchNorm1d(3)), "at least one convolution or linear layer"),
 }
 

@@ -90,6 +90,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
             if model is not None and model is not params:
                 raise ValueError("model must be left out where the first argument is a classifier.")
             model, params = params, list(params.parameters())
+        if model is not None and not isinstance(model, nn.Module):
+            raise ValueError(f"model must be a torch.nn.Module, got {short(model)}.")
         if model is None and (example is not None or roles):
             raise ValueError("example and roles need the classifier: write model=.")
         self.known: dict[Tensor, Role] = {}

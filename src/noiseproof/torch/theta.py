@@ -84,6 +84,8 @@ def load_theta(name: str | Path) -> Theta:
     Raises:
         ValueError: There is none, it is damaged, or it is of a rule that has no port.
     """
+    if not isinstance(name, str | Path):
+        raise ValueError(f"name must be a shipped name, a folder or a file, got {short(name)}.")
     arrays, card = read_published(find(name))
     rule = card["rule"]
     if rule not in ("structured", "universal"):

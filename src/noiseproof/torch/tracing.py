@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from noiseproof.messages import short
+
 ADDING = {"add", "add_", "__add__", "__radd__", "__iadd__", "sub", "__sub__", "__rsub__"}
 MULTIPLYING = {"mul", "mul_", "__mul__", "__rmul__", "__imul__", "div", "__truediv__", "prelu"}
 ADDED_FIRST = ("addcmul", "addmm", "addmv", "addbmm", "baddbmm")
@@ -186,12 +188,15 @@ def trace(model: nn.Module, example: Any, weights: frozenset[str], loose: frozen
         loose: The names of those that are weights if they are multiplied by as such.
 
     Raises:
-        ValueError: The example is no batch of images, or the model returns no logits.
+        ValueError: The example is no batch of images, the model fails on one, or it returns no
+            logits.
     """
-    if not isinstance(example, Tensor) or example.ndim != 4 or not example.is_floating_point():
+    is_batch = isinstance(example, Tensor) and example.ndim == 4 and example.numel()
+    if not is_batch or not example.is_floating_point():
+        got = f"{example.dtype} of {tuple(example.shape)}" if isinstance(example, Tensor) else ""
         raise ValueError(
             "example must be a batch of images, a tensor of floats of shape (batch, channels,"
-            f" height, width), got {getattr(example, 'shape', type(example).__name__)}."
+            f" height, width), got {got or type(example).__name__}."
         )
     shape = (1, *example.shape[1:])
     numbered = torch.arange(example[:1].numel(), device=example.device).reshape(shape)
@@ -203,6 +208,12 @@ def trace(model: nn.Module, example: Any, weights: frozenset[str], loose: frozen
     try:
         with torch.no_grad(), watch:
             logits = model(image)
+    # A forward pass of one's own fails in whatever way.
+    except Exception as error:
+        raise ValueError(
+            f"The model fails on an example of shape {shape}, {image.dtype} on {image.device}:"
+            f" {short(str(error))}; give images that model(images) takes, or leave example= out."
+        ) from error
     finally:
         for module, mode in modes.items():
             module.training = mode
