@@ -242,7 +242,10 @@ def test_the_figure_of_the_readme_shows_its_record() -> None:
     ahead = [family for family, lead in leads.items() if lead > 0]
     assert ahead == ["photometric", "weather", "occlusion"]
     assert min(leads.values()) > -0.5
-    caption = "ahead of it on photometric changes, weather and occlusion, and within half a point"
+    caption = (
+        "ahead of it on photometric changes and weather, within the interval on occlusion, and no"
+        " more than half a point off on the others"
+    )
     assert caption in (ROOT / "README.md").read_text("utf-8")
 
 

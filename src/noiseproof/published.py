@@ -4,10 +4,12 @@ A learned optimizer on disk is `NAME.safetensors`, its weights, and `NAME.json`,
 holds the checksum of the weights and its own. Reading them needs no JAX and runs no code.
 """
 
+import warnings
+from collections.abc import Mapping
 from math import inf
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -18,6 +20,9 @@ from noiseproof.seal import sha256, unfinished, unseal
 
 FOLDER = Path(__file__).parent / "zoo"
 """Of those that ship with the package."""
+
+FAR = 10.0
+"""A run or a classifier that many times beyond those of meta-training is warned of."""
 
 FEWEST_STEPS = 10
 """A shorter run has no parts in which rates could differ."""
@@ -55,6 +60,47 @@ def check_steps_per_epoch(steps_per_epoch: Any) -> None:
             f"steps_per_epoch must be positive and finite, got {short(steps_per_epoch)}; give the"
             " training images divided by those of a step."
         )
+
+
+class Met(NamedTuple):
+    """The least and the greatest number that meta-training met, where a card says it.
+
+    Attributes:
+        steps: Of a run.
+        weights: Of a classifier.
+    """
+
+    steps: tuple[int, int] | None
+    weights: tuple[int, int] | None
+
+
+def met(card: Mapping[str, Any]) -> Met:
+    """The sizes that meta-training met, by a card, of one task or of several."""
+
+    def limits(numbers: list[Any]) -> tuple[int, int] | None:
+        known = all(isinstance(number, int) and number > 0 for number in numbers)
+        return (min(numbers), max(numbers)) if known and numbers else None
+
+    try:
+        tasks = card.get("tasks") or [{}]
+        steps = [one.get("inner", {}).get("num_steps", card.get("num_steps")) for one in tasks]
+        weights = card.get("num_weights") or [(card.get("task") or {}).get("num_weights")]
+        return Met(limits(steps), limits(weights))
+    # A card that lies says nothing.
+    except (AttributeError, TypeError):
+        return Met(None, None)
+
+
+def warn_if_far(name: str | Path, what: str, found: int, limits: tuple[int, int] | None) -> None:
+    """Warn of a number of steps or weights that is far from those that meta-training met."""
+    if limits is None or not found or limits[0] / FAR <= found <= limits[1] * FAR:
+        return
+    met = " to ".join(f"{number:,}" for number in sorted(set(limits)))
+    warnings.warn(
+        f"{name} was meta-trained with {met} {what}, which is far from {found:,}; compare it with a"
+        f" tuned optimizer before relying on it (noiseproof.card({str(name)!r})).",
+        stacklevel=3,
+    )
 
 
 def find(name: str | Path) -> Path:

@@ -4,6 +4,7 @@ import copy
 import io
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -202,9 +203,22 @@ for _ in range(3):
     optimizer.step()
 torch.save([param.detach() for param in model.parameters()], {str(tmp_path / "b")!r})
 """
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    # Its classifier is far smaller than that of meta-training, of which it is warned.
+    command = [sys.executable, "-W", "ignore::UserWarning", "-c", script]
+    found = subprocess.run(command, capture_output=True, text=True)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
     assert same(torch.load(tmp_path / "b", weights_only=True), straight, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_steps", [99, 100])
+def test_what_is_far_from_meta_training_is_said(num_steps):
+    """The card's runs are of 1,000 steps, its classifier is of 7,178 weights, ours of 95."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        LearnedOptimizer(small_net(), num_steps=num_steps, steps_per_epoch=5)
+    texts = [str(one.message) for one in said]
+    assert any("1,000 steps, which is far from 99;" in text for text in texts) == (num_steps == 99)
+    assert any("7,178 weights, which is far from 95;" in text for text in texts)
 
 
 def test_it_can_be_copied():

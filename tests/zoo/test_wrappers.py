@@ -229,5 +229,15 @@ def test_what_is_far_from_meta_training_is_said(num_steps):
     assert any("weights, which is far from" in text for text in texts)
 
 
+@pytest.mark.parametrize(("num_steps", "is_far"), [(40, False), (40_000, False), (40_001, True)])
+def test_of_several_tasks_all_sizes_count(num_steps, is_far):
+    """Catches a warning in a run like those of a task, of 400 to 4,000 steps."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        load("universal", num_steps=num_steps, layout=LAYOUT, steps_per_epoch=10)
+    expected = f"400 to 4,000 steps, which is far from {num_steps:,};"
+    assert any(expected in str(one.message) for one in said) == is_far
+
+
 def test_a_card_says_its_limits():
     assert noiseproof.card(NAME)["limits"]

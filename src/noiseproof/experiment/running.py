@@ -156,6 +156,8 @@ def card(
     record, problem = experiment.record, experiment.problem
     options = {key: value for key, value in record["rule"].items() if key != "kind"}
     model = {key: value for key, value in record["model"].items() if key != "kind"}
+    about = [one.task.classification for one in experiment.meta.objectives]
+    sizes = [num_weights(one.model) for one in about if one is not None]
     return {
         "rule": learned.rule,
         "options": options,
@@ -170,6 +172,7 @@ def card(
             "batch_size": record["inner"]["batch_size"],
         },
         "tasks": record["tasks"],
+        **({"num_weights": [min(sizes), max(sizes)]} if record["tasks"] else {}),
         "num_steps": problem.objective.num_steps,
         "results": {
             rival: msgspec.to_builtins(improvement) for rival, improvement in improved.items()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.messages import short
-from noiseproof.published import UNTOLD, check_num_steps, check_steps_per_epoch
+from noiseproof.published import UNTOLD, check_num_steps, check_steps_per_epoch, warn_if_far
 from noiseproof.torch.foreach import foreach_step
 from noiseproof.torch.moments import LEAST_EXPONENT, Moments, run_exponent
 from noiseproof.torch.plain import plain_step
@@ -112,6 +112,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
             "learned": self.theta.sha256,
         }
         super().__init__(params, defaults)
+        classifier = self.known or [one for group in self.param_groups for one in group["params"]]
+        num_weights = sum(param.numel() for param in classifier)
+        warn_if_far(name, "steps", int(num_steps), self.theta.met.steps)
+        warn_if_far(name, "weights", num_weights, self.theta.met.weights)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add tensors of the model, or such as say their `role`; the run goes on where it is."""

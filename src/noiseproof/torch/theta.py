@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from noiseproof.messages import short
-from noiseproof.published import find, read_published
+from noiseproof.published import Met, find, met, read_published
 
 NUM_BANDS = 3
 
@@ -50,11 +50,13 @@ class Theta(NamedTuple):
         knots: Logarithms of all rates, row after row in the order of `RATES`.
         exponents: Tables of `universal` as plain numbers; none of `structured`.
         sha256: Of the weights' file.
+        met: The sizes of runs and classifiers that meta-training met.
     """
 
     knots: Float[Tensor, "rows knots"]
     exponents: dict[str, list[list[float]]]
     sha256: str
+    met: Met
 
 
 class Rates(NamedTuple):
@@ -113,7 +115,7 @@ def load_theta(name: str | Path) -> Theta:
         raise ValueError(f"The weights of {short(str(name))} are not those of the rule {rule}.")
     knots = torch.cat([tables[key].float().reshape(-1, num_knots) for key in RATES])
     exponents = {key: tables[key].tolist() for key in more if key in tables}
-    return Theta(knots, exponents, card["theta_sha256"])
+    return Theta(knots, exponents, card["theta_sha256"], met(card))
 
 
 def rates_at(knots: Float[Tensor, "rows knots"], fraction: Float[Tensor, ""]) -> Rates:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from noiseproof.published import met
 from noiseproof.rivals import RIVALS
 
 LIMITS = (
@@ -93,12 +94,13 @@ def needs(card: Mapping[str, Any]) -> str:
 
 def good_for(card: Mapping[str, Any]) -> str | None:
     """The classifiers and runs that a learned optimizer was made for, in words."""
-    task, tasks = card.get("task"), card.get("tasks")
+    task, tasks, (lengths, weights) = card.get("task"), card.get("tasks"), met(card)
     if tasks:
-        lengths = [one.get("inner", {}).get("num_steps", card["num_steps"]) for one in tasks]
+        many = f" of {weights[0]:,} to {weights[1]:,} weights" if weights else ""
+        runs = f", runs of {lengths[0]:,} to {lengths[1]:,} steps" if lengths else ""
         return (
-            f"classifiers of many kinds and sizes (meta-trained on {len(tasks)} small ones), runs"
-            f" of {min(lengths):,} to {max(lengths):,} steps"
+            f"classifiers of many kinds and sizes (meta-trained on {len(tasks)} small ones{many})"
+            f"{runs}"
         )
     if not task:
         return None

@@ -22,12 +22,16 @@ from noiseproof.models import MODELS
 from noiseproof.optimizers import LEARNED_OPTIMIZERS
 from noiseproof.optimizers.precision import in_float32, in_full
 from noiseproof.optimizers.whole import split_as, whole
-from noiseproof.published import UNTOLD, check_num_steps, check_steps_per_epoch, find
+from noiseproof.published import (
+    UNTOLD,
+    check_num_steps,
+    check_steps_per_epoch,
+    find,
+    met,
+    warn_if_far,
+)
 from noiseproof.types import Layout, LearnedOptimizer, Params, Recipe, Theta
 from noiseproof.zoo.cards import Card
-
-FAR = 10.0
-"""A run or a classifier that many times larger or smaller than that of the card is warned of."""
 
 NUM_CLASSES = 10
 """Of the data sets of cards that do not say how many they have."""
@@ -189,14 +193,14 @@ def both(
     if steps_per_epoch is None and counts_epochs(loaded.card):
         warnings.warn(UNTOLD.format(name=name), stacklevel=3)
     if is_known:
-        warn_if_far(name, "steps", int(num_steps), loaded.card.get("num_steps"))
+        warn_if_far(name, "steps", int(num_steps), met(loaded.card).steps)
     optimizer = in_float32(loaded.learned.optimizer(loaded.theta, num_steps, layout))
 
     def start(params: PyTree) -> Any:
         check_weights(params)
         state = optimizer.init(params)
         num_weights = sum(leaf.size for leaf in jax.tree.leaves(params))
-        warn_if_far(name, "weights", num_weights, num_weights_of(loaded.card))
+        warn_if_far(name, "weights", num_weights, met(loaded.card).weights)
         return state
 
     return optimizer._replace(init=start), answer_of(loaded.learned)
@@ -222,26 +226,6 @@ def answer_of(learned: LearnedOptimizer) -> Callable[[Params, Any], Params]:
         )
 
     return answer
-
-
-def warn_if_far(name: str | Path, what: str, found: int, usual: Any) -> None:
-    """Warn of a size that is far from that of meta-training, where that is known."""
-    if isinstance(usual, int) and found and usual > 0 and not 1 / FAR <= found / usual <= FAR:
-        warnings.warn(
-            f"{name} was meta-trained with {usual:,} {what}, which is far from {found:,}; compare"
-            f" it with a tuned optimizer before relying on it (noiseproof.card({str(name)!r})).",
-            stacklevel=3,
-        )
-
-
-def num_weights_of(card: dict[str, Any]) -> int | None:
-    """Weights of the classifier of a card's task, if it says enough."""
-    try:
-        leaves = jax.tree.leaves(params_of(card["task"]))
-    # Of a classifier that this version does not know nothing is said, nor of a card that lies.
-    except Exception:
-        return None
-    return sum(leaf.size for leaf in leaves)
 
 
 def params_of(task: dict[str, Any]) -> Params:
