@@ -222,7 +222,8 @@ def test_the_zoo_is_listed_with_what_each_is(capsys: pytest.CaptureFixture[str])
     for line in lines:
         assert re.search(
             r": meta-trained on .*; for (\w+ of [\d,]+ weights on .* images, about|"
-            r"classifiers of many kinds and sizes \(meta-trained on \d+ small ones\), "
+            r"classifiers of many kinds and sizes \(meta-trained on \d+ small ones of [\d,]+ to "
+            r"[\d,]+ weights\), "
             r"runs of [\d,]+ to) [\d,]+ steps; "
             r"[+-][\d.]+ ± [\d.]+ points against \w+, the strongest of \d+ tuned rivals, "
             r"over \d+ held-out conditions \(n = \d+\)$",
