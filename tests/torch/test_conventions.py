@@ -212,7 +212,7 @@ torch.save([param.detach() for param in model.parameters()], {str(tmp_path / "b"
 
 @pytest.mark.parametrize("num_steps", [39, 40])
 def test_what_is_far_from_meta_training_is_said(num_steps):
-    """The card's shortest run is of 400 steps, its smallest classifier of 970 weights; 95 is ours."""
+    """The shortest run is of 400 steps, the smallest classifier of 970 weights; ours is of 95."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         LearnedOptimizer(small_net(), num_steps=num_steps, steps_per_epoch=5)
