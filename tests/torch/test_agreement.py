@@ -31,7 +31,7 @@ IMAGE_SHAPE, NUM_CLASSES = (8, 6, 3), 5
 NUM_STEPS, NUM_UPDATES, STEPS_PER_EPOCH = 40, 50, 3
 """The run goes on a little after its end, where all rates stay as they are."""
 
-ATOL = 1e-5
+ATOL = 3e-5
 
 PORTED = [
     name for name in shipped_names() if not load_learned(name).card["options"].get("augments")
