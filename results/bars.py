@@ -226,11 +226,13 @@ def prose() -> list[str]:
     mnist = cells_of([FOLDER / "grid" / "perceptron-on-mnist-at-28"])
     grid = [cells_of([path.parent]) for path in (FOLDER / "grid").glob("*/run.json")]
     best = ("adamw", "muon", "decayed_muon")
-    rivals = {"adam": ("adam",), "muon": ("muon",), "decayed_muon": ("decayed_muon",)}
-    rivals["all"] = tuple(f"{name}{where}" for name in best for where in ("", " transferred"))
+    rivals = [
+        *(("adam",), ("muon",), ("decayed_muon",)),
+        [f"{name}{where}" for name in best for where in ("", " transferred")],
+    ]
     on_adam, on_muon, on_decayed, on_all = (
         words[sum(one.mean("universal") > max(map(one.mean, names)) for one in grid)]
-        for names in rivals.values()
+        for names in rivals
     )
     searched = [one.records[0].run.provenance.config["tuning"]["num_trials"] for one in grid]
     gains = [
