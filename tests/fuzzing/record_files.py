@@ -21,7 +21,7 @@ from noiseproof.experiment.folder import CONFIG_FILE, claim
 from noiseproof.experiment.meta_trained import settings_of
 from noiseproof.experiment.settings import Settings, as_dict
 from noiseproof.experiment.tuned import TUNED_FILE, found_by, recall, remember
-from noiseproof.published import FOLDER
+from noiseproof.published import FOLDER, met
 from noiseproof.report.page import write_report
 from noiseproof.results import (
     Condition,
@@ -39,7 +39,7 @@ from noiseproof.results import (
 from noiseproof.results.files import READERS, append_metrics, truncate_metrics
 from noiseproof.rivals import RIVALS
 from noiseproof.seal import seal, sha256
-from noiseproof.zoo.loading import load_learned, num_weights_of
+from noiseproof.zoo.loading import load_learned
 
 SHIPPED = "gaussian-digits-mlp"
 SEARCH = Search("adam", "adam", 3)
@@ -93,8 +93,7 @@ def read_theta(folder: Path) -> None:
     for found, like in zip(jax.tree.leaves(loaded.theta), jax.tree.leaves(wanted), strict=True):
         assert found.shape == like.shape
         assert bool(jnp.isfinite(found).all())
-    number = num_weights_of(loaded.card)
-    assert number is None or number > 0
+    assert all(limits is None or 0 < limits[0] <= limits[1] for limits in met(loaded.card))
     settings_of(loaded, "theta")
 
 

@@ -4,7 +4,6 @@ import copy
 import io
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -208,17 +207,6 @@ torch.save([param.detach() for param in model.parameters()], {str(tmp_path / "b"
     found = subprocess.run(command, capture_output=True, text=True)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
     assert same(torch.load(tmp_path / "b", weights_only=True), straight, atol=1e-6)
-
-
-@pytest.mark.parametrize("num_steps", [39, 40])
-def test_what_is_far_from_meta_training_is_said(num_steps):
-    """The shortest run is of 400 steps, the smallest classifier of 970 weights; ours is of 95."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        LearnedOptimizer(small_net(), num_steps=num_steps, steps_per_epoch=5)
-    texts = [str(one.message) for one in said]
-    assert any("4,000 steps, which is far from 39;" in text for text in texts) == (num_steps == 39)
-    assert any("101,770 weights, which is far from 95;" in text for text in texts)
 
 
 def test_it_can_be_copied():

@@ -4,6 +4,8 @@ What must be read is stated for each by hand. Each is read twice: by the order o
 by a forward pass, which must say the same wherever the former is not refused.
 """
 
+import ast
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra [torch] is not installed")
@@ -331,6 +333,15 @@ OWN_ENDS = {
 }
 
 
+def roles_in(written):
+    """The roles that a message offers as `{name: Role(...)}`."""
+    offered = ast.parse(written, mode="eval").body
+    return {
+        key.value: Role(**{word.arg: ast.literal_eval(word.value) for word in role.keywords})
+        for key, role in zip(offered.keys, offered.values, strict=True)
+    }
+
+
 @pytest.mark.parametrize("case", OWN_ENDS)
 def test_what_is_to_be_written_of_a_weight_that_no_module_holds_is_right(case, reading):
     """Catches a first weight offered as a hidden one, and inputs taken for outputs."""
@@ -339,7 +350,7 @@ def test_what_is_to_be_written_of_a_weight_that_no_module_holds_is_right(case, r
         with pytest.raises(ValueError, match="write roles=") as refusal:
             reading(model, example=EXAMPLE, roles=roles)
         written = str(refusal.value).partition("roles=")[2].partition(", with")[0]
-        roles |= eval(written, {"Role": Role})
+        roles |= roles_in(written)
     first = case in ("x @ weight", "linear of weight.T")
     assert roles["first"] == Role("first", (3, 16, 16), inputs_first=first)
     assert roles["last"] == Role("readout", inputs_first=first)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -259,3 +260,14 @@ def test_without_torch_it_says_how_to_install_it():
         "ImportError: noiseproof.torch needs torch, which is not installed:"
         " pip install 'noiseproof[torch]'."
     )
+
+
+@pytest.mark.parametrize("num_steps", [39, 40])
+def test_what_is_far_from_meta_training_is_said(num_steps):
+    """The shortest run is of 400 steps, the smallest classifier of 970 weights; ours is of 91."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        LearnedOptimizer(small_net(), num_steps=num_steps, steps_per_epoch=5)
+    texts = [str(one.message) for one in said]
+    assert any("4,000 steps, which is far from 39;" in text for text in texts) == (num_steps == 39)
+    assert any("101,770 weights, which is far from 91;" in text for text in texts)

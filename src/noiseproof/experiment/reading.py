@@ -133,10 +133,10 @@ def apply_setting(values: dict[str, Any], setting: str) -> None:
     values[key] = value
 
 
-def takes(section: str, kind: Any, key: str, value: Any) -> bool:
-    """Whether a section of a kind has a key and takes such a value there."""
+def takes(section: str, kind: Any, name: str, value: Any) -> bool:
+    """Whether a section of a kind has a key of a name and takes such a value there."""
     try:
-        msgspec.convert({section: {"kind": kind, key: value}}, Settings)
+        msgspec.convert({section: {"kind": kind, name: value}}, Settings)
     except msgspec.ValidationError as error:
         return "missing required field" in str(error)  # another key's
     return True
