@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EISDIR
 from pathlib import Path
 
 MOST_BYTES = 2**28
@@ -51,10 +50,8 @@ def check_writable(path: Path) -> None:
     """Makes the folder of a file and writes beside it, so that no work is lost for want of a place.
 
     Raises:
-        OSError: As in `write_whole`, or there is such a folder.
+        OSError: As in `write_whole`.
     """
-    if path.is_dir():
-        raise IsADirectoryError(EISDIR, "it is a folder", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(path, b""):
         pass
